@@ -1,0 +1,69 @@
+"""What every test may use: the door to system packages.
+
+A test that needs a program or a device says so with `require_system`. Where it
+is missing the test is skipped, counted, and the line that installs it is shown
+at the end; under STRICT=1 (as in CI, which installs everything) it fails.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+MISSING: Final = "missing system package"
+"""How the reason of such a skip begins; the summary finds them by it."""
+
+Proof = str | Path | Callable[[], bool]
+
+
+def strict() -> bool:
+    """Say whether a missing system package is a failure."""
+    return os.environ.get("STRICT", "") not in {"", "0"}
+
+
+def present(proof: Proof) -> bool:
+    """Look for a program by name, a file by path, or ask a function."""
+    if isinstance(proof, str):
+        return shutil.which(proof, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is not None
+    if isinstance(proof, Path):
+        return proof.exists()
+    return proof()
+
+
+def require_system(package: str, proof: Proof, *, install: str | None = None) -> None:
+    """Go on only where `proof` is present, which the system `package` provides.
+
+    `proof` is the name of a program, the path of a file, or a function that
+    says yes. `install` is the line that helps, where it is not apt-get's (root,
+    a kernel that can mount). Call it first in a test or a fixture.
+
+    Raises: Skipped, or Failed under STRICT=1.
+    """
+    if present(proof):
+        return
+    help_line = install if install is not None else f"apt-get install {package}"
+    reason = f"{MISSING}: {package}: {help_line}"
+    if strict():
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Count the tests that a missing system package skipped, one line for each package."""
+    counted: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        _, found, rest = reason.partition(f"{MISSING}: ")
+        if found:
+            counted[rest] += 1
+    if counted:
+        terminalreporter.section("skipped for want of a system package")
+        for need, tests in sorted(counted.items()):
+            package, _, help_line = need.partition(": ")
+            terminalreporter.line(f"{tests} skipped, {package} is missing; to run them: {help_line}")
