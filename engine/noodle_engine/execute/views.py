@@ -1,0 +1,259 @@
+"""What callers see: the documented shapes of answers.
+
+Owns one frozen type for each answer of the API, the command line (`--json`)
+and the socket; all three show the same. A field is never left out: what is
+not there is null. `format` is 1 until a field changes its meaning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from noodle_engine.machine.plan import Plan
+from noodle_engine.machine.records import Observation
+from noodle_engine.machine.states import Direction, HoldReason, Reason, State, Status
+
+__all__ = [
+    "AuditEntry",
+    "AuditVerdict",
+    "ComponentLine",
+    "ComponentRow",
+    "ComponentsView",
+    "HistoryRow",
+    "HistoryView",
+    "HoldView",
+    "HomeView",
+    "InitView",
+    "JournalHead",
+    "PlanView",
+    "ReplayView",
+    "StepRow",
+    "StepsView",
+    "UpgradeRow",
+    "UpgradeView",
+    "Waiting",
+]
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class JournalHead:
+    """How long the journal is, and the root of its tree (hexadecimal)."""
+
+    size: int
+    root: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What an upgrade waits for."""
+
+    waits_for: str = field(metadata={"name": "for"})
+    key: str | None = None
+    until_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HoldView:
+    """Why an upgrade stands still, and the ways on."""
+
+    reason: HoldReason
+    component: str | None = None
+    expected: str | None = None
+    found: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentLine:
+    """One component of an upgrade. `observed`: old, new, foreign or absent."""
+
+    name: str
+    kind: str
+    target: str
+    from_version: str | None = field(default=None, metadata={"name": "from"})
+    to_version: str | None = field(default=None, metadata={"name": "to"})
+    observed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """One step. `state`: waiting, running, done, failed, undone, undoing."""
+
+    id: str
+    name: str
+    component: str
+    state: str
+    attempts: int = 0
+    duration_ms: int | None = None
+    error: str | None = None
+    output: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeView:
+    """One upgrade: the answer of apply, rollback, resume, abort and status ID."""
+
+    upgrade: str
+    state: State
+    status: Status
+    direction: Direction
+    undoing: bool
+    reason: Reason | None
+    detail: str | None
+    waiting: Waiting | None
+    hold: HoldView | None
+    components: tuple[ComponentLine, ...]
+    step: StepRow | None
+    allowed: tuple[str, ...]
+    journal: JournalHead
+    plan_hash: str
+    requested_ms: int
+    finished: bool
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeRow:
+    """One open upgrade in the list of status."""
+
+    upgrade: str
+    state: State
+    status: Status
+    direction: Direction
+    undoing: bool
+    components: tuple[str, ...]
+    hold: HoldReason | None
+    requested_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentRow:
+    """One component known to the home. `installed` is null if nothing is."""
+
+    name: str
+    kind: str | None
+    target: str | None
+    installed: str | None
+    releases: tuple[str, ...] = ()
+    points: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HomeView:
+    """The answer of status without an id."""
+
+    open: tuple[UpgradeRow, ...]
+    components: tuple[ComponentRow, ...]
+    journal: JournalHead
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentsView:
+    """The answer of component add, list, show and forget."""
+
+    components: tuple[ComponentRow, ...]
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class PlanView:
+    """The answer of plan: nothing to do, or the plan and its hash."""
+
+    changes: bool
+    plan_hash: str | None
+    plan: Plan | None
+    already: tuple[str, ...] = ()
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class StepsView:
+    """The answer of steps."""
+
+    upgrade: str
+    steps: tuple[StepRow, ...]
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """One upgrade of the history, newest first."""
+
+    upgrade: str
+    state: State
+    status: Status
+    direction: Direction
+    reason: Reason | None
+    actor: str
+    components: tuple[ComponentLine, ...]
+    requested_ms: int
+    ended_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryView:
+    """The answer of history."""
+
+    upgrades: tuple[HistoryRow, ...]
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class InitView:
+    """The answer of init. The recovery key is shown once and kept nowhere."""
+
+    home: str
+    log_id: str
+    public_key_file: str
+    recovery_key: str
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class AuditVerdict:
+    """The answer of audit verify. `ok` false names the first bad record."""
+
+    ok: bool
+    size: int
+    root: str
+    epochs: int
+    signatures: int
+    heads: int
+    with_key: bool
+    damage: str | None = None
+    first_bad: int | None = None
+    problem: str | None = None
+    remedy: str | None = None
+    known_up_to: int | None = None
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One record as audit show prints it. `fields` is what was sealed."""
+
+    seq: int
+    kind: str
+    at_ms: int
+    epoch: int
+    fence: int
+    upgrade: str | None
+    actor: str | None
+    text: str
+    fields: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayView:
+    """The answer of audit replay: what the records up to `at` say, and what live differs."""
+
+    at: int
+    size: int
+    upgrades: tuple[UpgradeRow, ...]
+    components: tuple[ComponentRow, ...]
+    differs: tuple[str, ...]
+    observed: dict[str, Observation] = field(default_factory=dict)
+    format: int = FORMAT

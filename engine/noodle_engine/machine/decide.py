@@ -1,0 +1,597 @@
+"""decide(upgrade, message, now) -> records and what to do next.
+
+Owns every decision about an upgrade. It does nothing itself: the driver makes
+the records durable, then performs the action, and tells its result as the next
+message. Time is handed in; the same inputs give the same records.
+
+Laws
+D1. Every action that has an effect comes with the record of its intent.
+D2. A step is only undone if it was begun; the way back undoes all that were.
+D3. Before the first flip a step in doubt is settled by a probe, then by
+    `on_crash`; after it by the probe alone, forward.
+D4. Nothing here gates the way back.
+D5. A step that failed, or stands foreign, never lets the upgrade go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from noodle_engine.machine.failures import InvariantBroken, MessageRefused
+from noodle_engine.machine.moves import take
+from noodle_engine.machine.plan import Hook, HookPoint, PlanComponent, Step, StepName
+from noodle_engine.machine.records import (
+    Alert,
+    Entry,
+    Event,
+    Noted,
+    Observation,
+    StepDone,
+    StepIntent,
+    Transition,
+)
+from noodle_engine.machine.states import (
+    TERMINAL,
+    HoldReason,
+    Message,
+    OnCrash,
+    Outcome,
+    Reason,
+    Release,
+    State,
+)
+from noodle_engine.machine.table import Effect, Move, Refusal, answer, forward_message
+from noodle_engine.machine.upgrade import Fold, Upgrade, fold
+
+__all__ = [
+    "RESUMES_WITHOUT_PROGRESS_MAX",
+    "TOTAL_TIMER",
+    "Action",
+    "Decision",
+    "Do",
+    "Pause",
+    "Probe",
+    "ProbeAnswer",
+    "Probed",
+    "ReleaseHold",
+    "Resumed",
+    "Said",
+    "StepResult",
+    "TimerDue",
+    "TurnBack",
+    "Unpause",
+    "advance",
+    "decide",
+    "note",
+    "undo_order",
+]
+
+RESUMES_WITHOUT_PROGRESS_MAX = 5
+TOTAL_TIMER = "total"
+BACK_TIMER = "back"
+
+
+class ProbeAnswer(StrEnum):
+    """What a probe of a target says of a step in doubt."""
+
+    NOT_DONE = "not_done"
+    DONE = "done"
+    FOREIGN = "foreign"
+
+
+@dataclass(frozen=True, slots=True)
+class Do:
+    """Do a step, or take it back. Its intent is among the records."""
+
+    step: Step
+    key: str
+    attempt: int
+    undo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Look how far a step in doubt came."""
+
+    step: Step
+
+
+Action = Do | Probe
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """A step ended. `foreign` names the root found where it was neither old nor new."""
+
+    step: str
+    key: str
+    attempt: int
+    outcome: Outcome
+    undo: bool = False
+    observed: Observation | None = None
+    duration_ms: int = 0
+    error: str | None = None
+    output: str | None = None
+    foreign: str | None = None
+    hold: HoldReason | None = None
+    stopped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What a probe found."""
+
+    step: str
+    answer: ProbeAnswer
+    observed: Observation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnBack:
+    """Take it back, for a reason."""
+
+    reason: Reason
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseHold:
+    """A person ends a hold."""
+
+    how: Release
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Stop going on after the step that runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unpause:
+    """Go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimerDue:
+    """A deadline has passed."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A process took the upgrade up again."""
+
+
+Said = StepResult | Probed | TurnBack | ReleaseHold | Pause | Unpause | TimerDue | Resumed
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Records to make durable, in order, before the action (None: wait or ended)."""
+
+    events: tuple[Event, ...]
+    action: Action | None
+    upgrade: Upgrade
+
+
+def decide(upgrade: Upgrade, said: Said, now_ms: int) -> Decision:
+    """Take `said`, then go as far as records alone can go.
+
+    Raises MessageRefused, and decides nothing, if the table refuses it.
+    """
+    noted = note(upgrade, said, now_ms)
+    then = _after(upgrade, noted, now_ms)
+    onward = advance(then, now_ms)
+    return Decision((*noted, *onward.events), onward.action, onward.upgrade)
+
+
+def note(upgrade: Upgrade, said: Said, now_ms: int) -> tuple[Event, ...]:
+    """The records of taking `said`, without going on."""
+    match said:
+        case StepResult():
+            return _note_result(upgrade, said)
+        case Probed():
+            return _note_probe(upgrade, said)
+        case TurnBack():
+            _ask(upgrade, Message.TURN_BACK)
+            return (_turn(upgrade, said.reason, said.detail),)
+        case ReleaseHold():
+            return _note_release(upgrade, said)
+        case Pause():
+            _ask(upgrade, Message.PAUSE)
+            return () if upgrade.paused else (_stay(upgrade, Message.PAUSE),)
+        case Unpause():
+            _ask(upgrade, Message.UNPAUSE)
+            return (_stay(upgrade, Message.UNPAUSE),)
+        case TimerDue():
+            return _note_timer(upgrade, said, now_ms)
+        case Resumed():
+            return _note_resumed(upgrade)
+
+
+def advance(upgrade: Upgrade, now_ms: int) -> Decision:
+    """Go on from where the records stand: moves, then the next intent."""
+    events: list[Event] = []
+    for _ in range(2 * len(State) + 1):
+        following = _following(upgrade)
+        if following is None:
+            return Decision(tuple(events), None, upgrade)
+        if isinstance(following, Probe):
+            return Decision(tuple(events), following, upgrade)
+        if isinstance(following, Do):
+            intent = _intent(upgrade, following)
+            events.append(intent)
+            return Decision(tuple(events), following, _after(upgrade, (intent,), now_ms))
+        events.append(following)
+        upgrade = _after(upgrade, (following,), now_ms)
+    raise InvariantBroken(law="D1", found="the table of moves does not end")
+
+
+def undo_order(upgrade: Upgrade) -> tuple[Step, ...]:
+    """The steps the way back has yet to undo, in the order it undoes them.
+
+    Components in reverse; of a component its exchange first, then its hooks in
+    reverse, then what was staged: a hook's undo finds the old in place.
+    """
+    components = [component.name for component in upgrade.plan.components]
+    ranked = [
+        (-components.index(step.component), _UNDO_RANK[step.name], -position, step)
+        for position, step in enumerate(upgrade.plan.steps)
+        if _needs_undo(upgrade, step)
+    ]
+    return tuple(step for *_, step in sorted(ranked, key=lambda row: row[:3]))
+
+
+_UNDO_RANK: dict[StepName, int] = {
+    StepName.SWAP: 0,
+    StepName.AFTER_SWAP: 1,
+    StepName.BEFORE_SWAP: 1,
+    StepName.STAGE: 2,
+}
+
+
+def _needs_undo(upgrade: Upgrade, step: Step) -> bool:
+    if step.name not in _UNDO_RANK or step.component in upgrade.adopted:
+        return False
+    state = upgrade.step(step.id)
+    if state.attempt == 0 or state.taken_back:
+        return False
+    hook = _hook(upgrade, step)
+    return hook is None or hook.undo is not None
+
+
+def _hook(upgrade: Upgrade, step: Step) -> Hook | None:
+    if step.name.value not in set(HookPoint):
+        return None
+    return upgrade.plan.component(step.component).hooks[step.index]
+
+
+def _following(upgrade: Upgrade) -> Action | Transition | None:  # noqa: PLR0911
+    if upgrade.hold is not None:
+        return None
+    if upgrade.state in TERMINAL:
+        left = upgrade.steps_left
+        return _do(upgrade, left[0]) if left else None
+    if upgrade.undoing:
+        order = undo_order(upgrade)
+        if order:
+            return _do(upgrade, order[0], undo=True)
+        return _move(upgrade, Message.UNDONE)
+    doubtful = [step for step in upgrade.plan.steps if upgrade.step(step.id).in_doubt]
+    if doubtful:
+        return Probe(doubtful[0])
+    if upgrade.paused:
+        return None
+    left = upgrade.steps_left
+    if left:
+        return _do(upgrade, left[0])
+    message = forward_message(upgrade.state)
+    if message is None:
+        raise InvariantBroken(law="T3", found=f"no way on from {upgrade.state}")
+    return _move(upgrade, message)
+
+
+def _do(upgrade: Upgrade, step: Step, *, undo: bool = False) -> Do:
+    state = upgrade.step(step.id)
+    attempt = (state.undo_attempt if undo else state.attempt) + 1
+    key = f"{upgrade.id}:{step.id}" + (":undo" if undo else "")
+    return Do(step=step, key=key, attempt=attempt, undo=undo)
+
+
+def _intent(upgrade: Upgrade, action: Do) -> StepIntent:
+    component = upgrade.plan.component(action.step.component)
+    exchanging = action.step.name is StepName.SWAP
+    return StepIntent(
+        step=action.step.id,
+        key=action.key,
+        attempt=action.attempt,
+        undo=action.undo,
+        expected_old=upgrade.expected_old(component) if exchanging else None,
+        expected_new=upgrade.expected_new(component) if exchanging else None,
+    )
+
+
+def _after(upgrade: Upgrade, events: tuple[Event, ...], now_ms: int) -> Upgrade:
+    """The upgrade as the fold will have it once the events are recorded.
+
+    An upgrade whose last step just ended leaves the fold; it is then the last
+    value before that, with the step's result in it.
+    """
+    world = Fold(upgrades={upgrade.id: upgrade})
+    for event in events:
+        world = fold(world, Entry(event, "", now_ms, upgrade.id))
+        upgrade = world.upgrades.get(upgrade.id) or _ended(upgrade, event)
+        if upgrade.id not in world.upgrades:
+            world = Fold(upgrades={upgrade.id: upgrade})
+    return upgrade
+
+
+def _ended(upgrade: Upgrade, event: Event) -> Upgrade:
+    if isinstance(event, StepDone):
+        step = replace(upgrade.step(event.step), outcome=event.outcome, error=event.error)
+        return replace(upgrade, steps={**upgrade.steps, event.step: step})
+    if isinstance(event, Transition):
+        return replace(upgrade, state=event.target, undoing=event.undoing)
+    return upgrade
+
+
+def _ask(upgrade: Upgrade, message: Message) -> Move | Effect:
+    """The table's answer, or its refusal as a failure."""
+    hold = upgrade.hold
+    found = answer(
+        upgrade.state,
+        message,
+        undoing=upgrade.undoing,
+        held=hold is not None,
+        held_about_back=hold is not None and upgrade.undoing,
+        paused=upgrade.paused,
+    )
+    if isinstance(found, Refusal):
+        raise MessageRefused(
+            upgrade=upgrade.id,
+            state=upgrade.state.value,
+            message=message.value,
+            refusal=found.value,
+        )
+    return found
+
+
+def _move(upgrade: Upgrade, message: Message) -> Transition:
+    found = _ask(upgrade, message)
+    if not isinstance(found, Move):
+        raise InvariantBroken(law="T1", found=f"{message} is no move")
+    target = take(found)
+    return Transition(
+        source=upgrade.state,
+        target=target,
+        message=message,
+        undoing=upgrade.undoing,
+        reason=upgrade.reason if target is State.ROLLED_BACK else None,
+    )
+
+
+def _stay(upgrade: Upgrade, message: Message) -> Transition:
+    return Transition(
+        source=upgrade.state, target=upgrade.state, message=message, undoing=upgrade.undoing
+    )
+
+
+def _turn(upgrade: Upgrade, reason: Reason, detail: str | None) -> Transition:
+    return Transition(
+        source=upgrade.state,
+        target=upgrade.state,
+        message=Message.TURN_BACK,
+        undoing=True,
+        reason=reason,
+        detail=detail,
+    )
+
+
+def _held(  # noqa: PLR0913 - the fields of a hold
+    upgrade: Upgrade,
+    reason: HoldReason,
+    *,
+    component: str | None = None,
+    expected: str | None = None,
+    found: str | None = None,
+    detail: str | None = None,
+) -> Transition:
+    return replace(
+        _stay(upgrade, Message.HOLD),
+        hold=reason,
+        component=component,
+        expected=expected,
+        found=found,
+        detail=detail,
+    )
+
+
+def _note_result(upgrade: Upgrade, said: StepResult) -> tuple[Event, ...]:
+    _ask(upgrade, Message.STEP_RESULT)
+    done = StepDone(
+        step=said.step,
+        key=said.key,
+        attempt=said.attempt,
+        outcome=said.outcome,
+        undo=said.undo,
+        observed=said.observed,
+        duration_ms=said.duration_ms,
+        error=said.error,
+        output=said.output,
+    )
+    return (done, *_consequences(upgrade, said))
+
+
+def _consequences(upgrade: Upgrade, said: StepResult) -> Iterator[Event]:
+    """What a failed result leads to; nothing for one that is done."""
+    if said.outcome is Outcome.DONE:
+        return
+    step = _step(upgrade, said.step)
+    if upgrade.state in TERMINAL:
+        yield Alert(name=f"{step.name.value}.failed", verdict="failed", value=said.error)
+        return
+    if said.foreign is not None:
+        component = upgrade.plan.component(step.component)
+        yield _held(
+            upgrade,
+            HoldReason.FOREIGN,
+            component=step.component,
+            expected=_expected(upgrade, component, undo=said.undo),
+            found=said.foreign,
+            detail=said.error,
+        )
+        return
+    if said.hold is not None or said.undo or upgrade.undoing:
+        if said.undo:
+            reason = said.hold or HoldReason.OLD_BROKEN
+            yield _held(upgrade, reason, component=step.component, detail=said.error)
+        return
+    yield _turn(upgrade, _reason_for(step.name), said.error)
+
+
+def _expected(upgrade: Upgrade, component: PlanComponent, *, undo: bool) -> str:
+    old = upgrade.expected_old(component)
+    new = upgrade.expected_new(component)
+    flipped = upgrade.step(f"{StepName.SWAP.value}:{component.name}").outcome is Outcome.DONE
+    return new if new is not None and (flipped or undo) else old
+
+
+def _reason_for(name: StepName) -> Reason:
+    match name:
+        case StepName.CHECK:
+            return Reason.REFUSED
+        case StepName.RECHECK:
+            return Reason.VALIDATION_FAILED
+        case StepName.HEALTH:
+            return Reason.HEALTH_FAILED
+        case _:
+            return Reason.STEP_FAILED
+
+
+def _note_probe(upgrade: Upgrade, said: Probed) -> tuple[Event, ...]:
+    step = _step(upgrade, said.step)
+    state = upgrade.step(said.step)
+    key = f"{upgrade.id}:{step.id}"
+    if said.answer is ProbeAnswer.DONE:
+        return (
+            StepDone(
+                step=step.id,
+                key=key,
+                attempt=state.attempt,
+                outcome=Outcome.DONE,
+                observed=said.observed,
+            ),
+        )
+    if said.answer is ProbeAnswer.FOREIGN:
+        component = upgrade.plan.component(step.component)
+        return (
+            _held(
+                upgrade,
+                HoldReason.FOREIGN,
+                component=step.component,
+                expected=_expected(upgrade, component, undo=False),
+                found=said.observed.root if said.observed else None,
+                detail=f"{step.id} was interrupted, and its target is neither old nor new",
+            ),
+        )
+    unfinished = StepDone(
+        step=step.id,
+        key=key,
+        attempt=state.attempt,
+        outcome=Outcome.FAILED,
+        error="interrupted before its effect",
+    )
+    if upgrade.on_crash is OnCrash.BACK and not _any_flip(upgrade, but=step.id):
+        return (unfinished, _turn(upgrade, Reason.CRASH, f"{step.id} was interrupted"))
+    return (unfinished,)
+
+
+def _any_flip(upgrade: Upgrade, *, but: str) -> bool:
+    return any(
+        upgrade.step(step.id).outcome is Outcome.DONE
+        for step in upgrade.plan.steps
+        if step.name is StepName.SWAP and step.id != but
+    )
+
+
+def _note_release(upgrade: Upgrade, said: ReleaseHold) -> tuple[Event, ...]:
+    _ask(upgrade, Message.RELEASE)
+    hold = upgrade.hold
+    if hold is None:
+        raise InvariantBroken(law="T1", found="a release without a hold")
+    needs_foreign = said.how in (Release.ADOPT, Release.RESTORE)
+    if needs_foreign and hold.reason is not HoldReason.FOREIGN:
+        raise MessageRefused(
+            upgrade=upgrade.id,
+            state=upgrade.state.value,
+            message=f"release({said.how.value})",
+            refusal="the hold is not about a foreign target",
+        )
+    release = replace(
+        _stay(upgrade, Message.RELEASE),
+        how=said.how,
+        component=hold.component,
+        found=hold.found,
+    )
+    goes_back = said.how in (Release.BACK, Release.ADOPT, Release.RESTORE)
+    if goes_back and not upgrade.undoing:
+        return (release, _turn(upgrade, Reason.OPERATOR, f"released by {said.how.value}"))
+    return (release,)
+
+
+def _note_timer(upgrade: Upgrade, said: TimerDue, now_ms: int) -> tuple[Event, ...]:
+    _ask(upgrade, Message.TIMER_DUE)
+    due = upgrade.timers.get(said.id)
+    if due is None or now_ms < due or upgrade.state in TERMINAL:
+        return ()
+    if said.id == TOTAL_TIMER and not upgrade.undoing and upgrade.hold is None:
+        return (_turn(upgrade, Reason.TIMED_OUT, "its total limit has passed"),)
+    if said.id == BACK_TIMER and upgrade.undoing and upgrade.hold is None:
+        return (
+            Alert(name="back.overdue", verdict="late"),
+            _held(upgrade, HoldReason.BACK_OVERDUE, detail="going back took longer than its limit"),
+        )
+    return ()
+
+
+def _note_resumed(upgrade: Upgrade) -> tuple[Event, ...]:
+    _ask(upgrade, Message.RESUMED)
+    noted = Noted(code="resumed", text="taken up again")
+    if upgrade.state in TERMINAL:
+        return (noted,)
+    if upgrade.hold is not None:
+        if upgrade.hold.reason is HoldReason.BACK_OVERDUE:
+            return (noted, replace(_stay(upgrade, Message.RELEASE), how=Release.RETRY))
+        return ()
+    events: list[Event] = [noted]
+    if upgrade.paused:
+        events.append(_stay(upgrade, Message.UNPAUSE))
+    if upgrade.resumes_without_progress + 1 >= RESUMES_WITHOUT_PROGRESS_MAX:
+        detail = f"{RESUMES_WITHOUT_PROGRESS_MAX} resumes ended no step"
+        events.append(_held(upgrade, HoldReason.FAILURE_KEPT, detail=detail))
+    elif _stops_before_first_flip(upgrade):
+        events.append(_turn(upgrade, Reason.CRASH, "interrupted before the first flip"))
+    return tuple(events)
+
+
+def _stops_before_first_flip(upgrade: Upgrade) -> bool:
+    """Whether `on_crash = back` ends it now; a step in doubt is probed first."""
+    doubtful = any(upgrade.step(step.id).in_doubt for step in upgrade.plan.steps)
+    return (
+        upgrade.on_crash is OnCrash.BACK
+        and not upgrade.undoing
+        and not upgrade.flipped
+        and not doubtful
+    )
+
+
+def _step(upgrade: Upgrade, step_id: str) -> Step:
+    for step in upgrade.plan.steps:
+        if step.id == step_id:
+            return step
+    raise InvariantBroken(law="F3", found=f"{step_id} is no step of upgrade {upgrade.id}")
+
+

@@ -1,0 +1,420 @@
+"""What the records say: one upgrade, and everything that is alive.
+
+Owns the fold. `Fold` is all the engine remembers; it is a function of the
+records and of nothing else, it is what a `state` record stores, and folding
+the journal again gives the same value (law F1).
+
+Laws
+F1. fold(records) equals the live fold, always; and fold(state + later records)
+    equals fold(all records), for what is alive.
+F2. A terminal state never changes.
+F3. A step's result is only taken for a step that has an intent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from noodle_engine.machine.codec import decode
+from noodle_engine.machine.failures import InvariantBroken
+from noodle_engine.machine.plan import ABSENT, Plan, PlanComponent, Step, StepName, state_of
+from noodle_engine.machine.records import (
+    Entry,
+    Noted,
+    Observation,
+    Requested,
+    StepDone,
+    StepIntent,
+    TimerSet,
+    Transition,
+)
+from noodle_engine.machine.states import (
+    TERMINAL,
+    Direction,
+    HoldReason,
+    Message,
+    OnCrash,
+    Outcome,
+    Reason,
+    Release,
+    State,
+)
+
+__all__ = ["Fold", "Hold", "Installed", "Point", "StepState", "Upgrade", "fold", "fold_state"]
+
+
+@dataclass(frozen=True, slots=True)
+class StepState:
+    """What the records say of one step.
+
+    `attempt` counts intents to do it, `undo_attempt` intents to take it back.
+    A step is in doubt when its last intent has no result.
+    """
+
+    attempt: int = 0
+    outcome: Outcome | None = None
+    undo_attempt: int = 0
+    undo_outcome: Outcome | None = None
+    observed: Observation | None = None
+    error: str | None = None
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether it was begun and nobody knows how far it came."""
+        return self.attempt > 0 and self.outcome is None
+
+    @property
+    def taken_back(self) -> bool:
+        """Whether its undo is done."""
+        return self.undo_outcome is Outcome.DONE
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Why an upgrade stands still."""
+
+    reason: HoldReason
+    component: str | None = None
+    expected: str | None = None
+    found: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """One upgrade, as its records say."""
+
+    id: str
+    plan: Plan
+    plan_hash: str
+    settings_hash: str
+    actor: str
+    requested_ms: int
+    on_crash: OnCrash
+    state: State = State.PENDING
+    undoing: bool = False
+    reason: Reason | None = None
+    detail: str | None = None
+    hold: Hold | None = None
+    paused: bool = False
+    restore: bool = False
+    adopted: dict[str, str] = field(default_factory=dict)
+    steps: dict[str, StepState] = field(default_factory=dict)
+    timers: dict[str, int] = field(default_factory=dict)
+    resumes_without_progress: int = 0
+    changed_ms: int = 0
+    request_key: str | None = None
+    retry_of: str | None = None
+
+    def step(self, step_id: str) -> StepState:
+        """The state of a step; that of one never begun if there is no record."""
+        return self.steps.get(step_id, _UNTOUCHED)
+
+    def observed(self, name: StepName, component: str) -> Observation | None:
+        """What a step of a component observed, if it is done."""
+        return self.step(f"{name.value}:{component}").observed
+
+    def expected_old(self, component: PlanComponent) -> str:
+        """The root that the component's target has while it is old."""
+        seen = self.observed(StepName.SNAPSHOT, component.name)
+        return component.root_from if seen is None else seen.root
+
+    def expected_new(self, component: PlanComponent) -> str | None:
+        """The root that the component's target has once it is new, if staged."""
+        if component.root == ABSENT:
+            return ABSENT
+        seen = self.observed(StepName.STAGE, component.name)
+        return None if seen is None else seen.root
+
+    @property
+    def flipped(self) -> bool:
+        """Whether a swap was begun, so that a target may be new already."""
+        return any(
+            self.step(step.id).attempt > 0
+            for step in self.plan.steps
+            if step.name is StepName.SWAP
+        )
+
+    @property
+    def steps_left(self) -> tuple[Step, ...]:
+        """The steps of the state it is in that are not done yet, in order."""
+        return tuple(
+            step
+            for step in self.plan.steps
+            if state_of(step.name) is self.state
+            and self.step(step.id).outcome is not Outcome.DONE
+            and not (self.state in TERMINAL and self.step(step.id).outcome is Outcome.FAILED)
+            and not (self.state is State.ROLLED_BACK and step.component in self.adopted)
+        )
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has ended and its clean-up too."""
+        return self.state in TERMINAL and not self.steps_left
+
+
+_UNTOUCHED = StepState()
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """The version of a component that is in its target."""
+
+    name: str
+    kind: str
+    target: str
+    root: str
+    at_ms: int
+    upgrade: str
+    version: str | None = None
+    content: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A kept old: what `rollback` goes back to."""
+
+    component: str
+    kind: str
+    target: str
+    root: str
+    upgrade: str
+    at_ms: int
+    location: str
+    version: str | None = None
+    content: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Everything alive: what a `state` record holds."""
+
+    components: dict[str, Installed] = field(default_factory=dict)
+    upgrades: dict[str, Upgrade] = field(default_factory=dict)
+    points: tuple[Point, ...] = ()
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    request_keys: dict[str, str] = field(default_factory=dict)
+    at_ms: int = 0
+
+
+def fold(world: Fold, entry: Entry) -> Fold:
+    """The world after one more record. Pure."""
+    world = replace(world, at_ms=max(world.at_ms, entry.at_ms))
+    event = entry.event
+    if isinstance(event, Requested):
+        return _requested(world, entry, event)
+    if entry.upgrade is None:
+        return _forgotten(world, event) if isinstance(event, Noted) else world
+    upgrade = world.upgrades.get(entry.upgrade)
+    if upgrade is None:
+        return world  # a late word about one that has ended; the record stays
+    changed = _upgrade_after(upgrade, entry)
+    if isinstance(event, Transition) and changed.state is not upgrade.state:
+        world = _ended(world, changed, entry.at_ms)
+    if isinstance(event, StepDone):
+        world = _kept(world, changed, event, entry.at_ms)
+    return _with_upgrade(world, changed)
+
+
+def _requested(world: Fold, entry: Entry, event: Requested) -> Fold:
+    if entry.upgrade is None or entry.upgrade in world.upgrades:
+        raise InvariantBroken(law="F1", found="a request without an id of its own")
+    upgrade = Upgrade(
+        id=entry.upgrade,
+        plan=event.plan,
+        plan_hash=event.plan_hash,
+        settings_hash=event.settings_hash,
+        actor=entry.actor,
+        requested_ms=entry.at_ms,
+        changed_ms=entry.at_ms,
+        on_crash=event.on_crash,
+        request_key=event.request_key,
+        retry_of=event.retry_of,
+    )
+    settings = dict(world.settings)
+    if event.settings is not None:
+        settings[event.settings_hash] = dict(event.settings)
+    keys = dict(world.request_keys)
+    if event.request_key is not None:
+        keys[event.request_key] = entry.upgrade
+    return replace(
+        world,
+        upgrades={**world.upgrades, upgrade.id: upgrade},
+        settings=settings,
+        request_keys=keys,
+    )
+
+
+def _with_upgrade(world: Fold, upgrade: Upgrade) -> Fold:
+    upgrades = dict(world.upgrades)
+    if not upgrade.finished:
+        upgrades[upgrade.id] = upgrade
+        return replace(world, upgrades=upgrades)
+    del upgrades[upgrade.id]
+    used = {open_one.settings_hash for open_one in upgrades.values()}
+    return replace(
+        world,
+        upgrades=upgrades,
+        settings={key: value for key, value in world.settings.items() if key in used},
+        request_keys={k: v for k, v in world.request_keys.items() if v != upgrade.id},
+    )
+
+
+def _forgotten(world: Fold, event: Noted) -> Fold:
+    if event.code != "component.forgotten":
+        return world
+    name = event.data.get("component", "")
+    return replace(
+        world,
+        components={k: v for k, v in world.components.items() if k != name},
+        points=tuple(point for point in world.points if point.component != name),
+    )
+
+
+def _upgrade_after(upgrade: Upgrade, entry: Entry) -> Upgrade:
+    match entry.event:
+        case Transition() as event:
+            return _moved(upgrade, event, entry.at_ms)
+        case StepIntent() as event:
+            return _begun(upgrade, event)
+        case StepDone() as event:
+            return _result(upgrade, event)
+        case TimerSet() as event:
+            return replace(upgrade, timers={**upgrade.timers, event.id: event.due_ms})
+        case Noted(code="resumed"):
+            return replace(upgrade, resumes_without_progress=upgrade.resumes_without_progress + 1)
+        case _:
+            return upgrade
+
+
+def _moved(upgrade: Upgrade, event: Transition, at_ms: int) -> Upgrade:
+    if event.source is not upgrade.state:
+        raise InvariantBroken(law="F1", found=f"a move from {event.source} in {upgrade.state}")
+    upgrade = replace(upgrade, state=event.target, undoing=event.undoing, changed_ms=at_ms)
+    match event.message:
+        case Message.TURN_BACK:
+            return replace(upgrade, reason=event.reason, detail=event.detail, hold=None, paused=False)
+        case Message.HOLD:
+            reason = event.hold or HoldReason.FAILURE_KEPT
+            hold = Hold(reason, event.component, event.expected, event.found, event.detail)
+            return replace(upgrade, hold=hold)
+        case Message.RELEASE:
+            return _released(upgrade, event)
+        case Message.PAUSE:
+            return replace(upgrade, paused=True)
+        case Message.UNPAUSE:
+            return replace(upgrade, paused=False)
+        case _:
+            return upgrade
+
+
+def _released(upgrade: Upgrade, event: Transition) -> Upgrade:
+    adopted = upgrade.adopted
+    if event.how is Release.ADOPT and event.component is not None:
+        adopted = {**adopted, event.component: event.found or ABSENT}
+    return replace(
+        upgrade,
+        hold=None,
+        adopted=adopted,
+        restore=event.how is Release.RESTORE,
+        resumes_without_progress=0,
+    )
+
+
+def _begun(upgrade: Upgrade, event: StepIntent) -> Upgrade:
+    step = upgrade.step(event.step)
+    if event.undo:
+        step = replace(step, undo_attempt=event.attempt, undo_outcome=None)
+    else:
+        step = replace(step, attempt=event.attempt, outcome=None, error=None)
+    return replace(upgrade, steps={**upgrade.steps, event.step: step})
+
+
+def _result(upgrade: Upgrade, event: StepDone) -> Upgrade:
+    step = upgrade.step(event.step)
+    if event.undo:
+        if step.undo_attempt == 0:
+            raise InvariantBroken(law="F3", found=f"{event.step} was undone without an intent")
+        step = replace(step, undo_outcome=event.outcome, error=event.error)
+    else:
+        if step.attempt == 0:
+            raise InvariantBroken(law="F3", found=f"{event.step} was done without an intent")
+        observed = event.observed if event.outcome is Outcome.DONE else step.observed
+        step = replace(step, outcome=event.outcome, observed=observed, error=event.error)
+    progress = 0 if event.outcome is Outcome.DONE else upgrade.resumes_without_progress
+    return replace(
+        upgrade,
+        steps={**upgrade.steps, event.step: step},
+        resumes_without_progress=progress,
+    )
+
+
+def _ended(world: Fold, upgrade: Upgrade, at_ms: int) -> Fold:
+    """Versions change at the one record that commits (or at an adopted end)."""
+    components = dict(world.components)
+    points = world.points
+    if upgrade.state is State.COMMITTED:
+        for component in upgrade.plan.components:
+            root = upgrade.expected_new(component) or component.root
+            if root == ABSENT:
+                components.pop(component.name, None)
+            else:
+                components[component.name] = _installed(upgrade, component, root, at_ms)
+            if upgrade.plan.direction is Direction.BACK:
+                points = tuple(
+                    point
+                    for point in points
+                    if (point.component, point.upgrade) != (component.name, component.point)
+                )
+    elif upgrade.state is State.ROLLED_BACK:
+        for name, root in upgrade.adopted.items():
+            if root == ABSENT:
+                components.pop(name, None)
+            elif name in components:
+                components[name] = replace(components[name], root=root, content=None, at_ms=at_ms)
+    return replace(world, components=components, points=points)
+
+
+def _installed(upgrade: Upgrade, component: PlanComponent, root: str, at_ms: int) -> Installed:
+    return Installed(
+        name=component.name,
+        kind=component.kind,
+        target=component.target,
+        root=root,
+        at_ms=at_ms,
+        upgrade=upgrade.id,
+        version=component.to_version,
+        content=component.root,
+    )
+
+
+def _kept(world: Fold, upgrade: Upgrade, event: StepDone, at_ms: int) -> Fold:
+    """A `point` step done in a committed upgrade leaves a rollback point."""
+    if event.undo or event.outcome is not Outcome.DONE or event.observed is None:
+        return world
+    for step in upgrade.plan.steps:
+        if step.id == event.step and step.name is StepName.POINT:
+            location = event.observed.attributes.get("location")
+            if location is None:
+                return world
+            component = upgrade.plan.component(step.component)
+            point = Point(
+                component=component.name,
+                kind=component.kind,
+                target=component.target,
+                root=upgrade.expected_old(component),
+                upgrade=upgrade.id,
+                at_ms=at_ms,
+                location=location,
+                version=component.from_version,
+                content=event.observed.attributes.get("content"),
+            )
+            return replace(world, points=(*world.points, point))
+    return world
+
+
+def fold_state(body: Mapping[str, Any]) -> Fold:
+    """The world that a `state` record holds."""
+    return decode(Fold, body)

@@ -1,0 +1,174 @@
+"""What a target kind is: the door through which every kind comes in.
+
+Owns the contract between the driver and a kind of target, built-in or a third
+party's (entry points, group `noodle.targets`). A kind knows how to look, to
+stage, to flip, to take back and to tell how far an interrupted step came. It
+never writes the journal, never decides, and never renames or syncs except
+through `noodle_engine.disk`.
+
+Laws
+G1. Each step is safe to run twice and half done; so is each undo.
+G2. `probe` only reads, and answers not_done, done or foreign.
+G3. A flip that finds something else than it expects puts it back and raises
+    ForeignFound: a stranger's object is never overwritten or deleted.
+G4. When `stage` returns, the new is durable and has been read back.
+G5. When `swap` returns, the flip is durable.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Protocol, runtime_checkable
+
+from noodle_engine.machine.decide import ProbeAnswer
+from noodle_engine.machine.plan import Diff, Needs, PlanComponent, StepName
+from noodle_engine.machine.records import Observation
+
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "ProbeFound",
+    "Source",
+    "StepContext",
+    "Target",
+    "TargetPlan",
+    "TargetRequest",
+]
+
+ENTRY_POINT_GROUP = "noodle.targets"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the new version comes from.
+
+    `path` is the payload (a registry's file or folder, or a rollback point),
+    `content` the identity its manifest or point states for it. `point` tells
+    that the payload is a kept old, which is moved back into place and not copied.
+    """
+
+    path: Path
+    content: str
+    point: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRequest:
+    """What planning asks of a kind.
+
+    `new` is None for a removal. `installed_root` and `installed_content` are
+    what the journal says is there (None: nothing is installed by this home).
+    """
+
+    component: str
+    path: Path
+    home_log: str
+    new: Source | None
+    installed_root: str | None = None
+    installed_content: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    take_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPlan:
+    """What a kind found at planning. Nothing was changed."""
+
+    root_from: str
+    root_to: str
+    diff: Diff
+    needs: Needs
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StepContext:
+    """What a step is done with.
+
+    `source` is None for a removal. `expected_old` and `expected_new` are roots
+    from the journal (`absent` for none; expected_new is None until staged).
+    `snapshot` is what the snapshot step observed. `restore` allows an undo to
+    move a foreign object aside (it is kept as NAME.foreign-ID). `stop` is set
+    when the step should end early; `progress` takes bytes done and in all.
+    """
+
+    upgrade: str
+    key: str
+    component: PlanComponent
+    path: Path
+    home_log: str
+    source: Source | None
+    expected_old: str
+    expected_new: str | None
+    snapshot: Observation | None
+    from_version: str | None
+    restore: bool = False
+    restore_source: Source | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+    progress: Callable[[int, int], None] = lambda _done, _total: None
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeFound:
+    """A probe's answer and what is at the target now."""
+
+    answer: ProbeAnswer
+    observed: Observation
+
+
+@runtime_checkable
+class TargetLock(Protocol):
+    """A held lock of one target; children may inherit its descriptor."""
+
+    @property
+    def descriptor(self) -> int:
+        """The locked file descriptor."""
+
+    def release(self) -> None:
+        """Close the descriptor (never LOCK_UN, which would free it for children too)."""
+
+
+@runtime_checkable
+class Target(Protocol):
+    """A kind of target. Instances hold no state; all is in the context."""
+
+    kind: ClassVar[str]
+
+    def lock(self, path: Path, home_log: str, *, take_over: bool) -> TargetLock:
+        """Lock the target for this home.
+
+        Makes the target's lock file and owner mark if absent. Raises
+        TargetBusy (somebody holds it), TargetOwned (another log's mark and
+        not `take_over`), or another NoodleError; then nothing is held.
+        """
+
+    def observe(self, path: Path) -> Observation:
+        """What is at the target now. Reads only."""
+
+    def plan(self, request: TargetRequest) -> TargetPlan:
+        """Look at target and payload and say what an upgrade would do. Reads only.
+
+        Raises a NoodleError naming why it cannot be done: a target of another
+        type, outside its root, on a file system without exchange, another
+        owner's, too little space, changed since it was installed.
+        """
+
+    def do(self, step: StepName, context: StepContext) -> Observation:
+        """Do one of check, snapshot, stage, swap, recheck, point, clean-*."""
+
+    def undo(self, step: StepName, context: StepContext) -> Observation:
+        """Take back swap or stage, however far it came. Raises ForeignFound."""
+
+    def probe(self, step: StepName, context: StepContext) -> ProbeFound:
+        """Say how far an interrupted step came."""
+
+    def rescue(self, path: Path) -> tuple[Observation, ...]:
+        """The candidates beside the target, for a journal that cannot be trusted.
+
+        Each observation's attributes hold `location`, `role` and digests.
+        """
+
+    def exchange_by_hand(self, path: Path, location: Path) -> Observation:
+        """Put a candidate of `rescue` in the target's place, keeping what was there."""
