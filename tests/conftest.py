@@ -66,4 +66,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("skipped for want of a system package")
         for need, tests in sorted(counted.items()):
             package, _, help_line = need.partition(": ")
-            terminalreporter.line(f"{tests} skipped, {package} is missing; to run them: {help_line}")
+            terminalreporter.line(
+                f"{tests} skipped, {package} is missing; to run them: {help_line}"
+            )

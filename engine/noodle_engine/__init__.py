@@ -18,14 +18,17 @@ __all__ = ["Noodle", "__version__"]
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> object:
-    """Import `Noodle` at its first use (PEP 562).
+if not TYPE_CHECKING:
+    # Hidden from type checkers, to which it would say that every name exists.
 
-    Raises: AttributeError for every other name.
-    """
-    if name == "Noodle":
-        return import_module("noodle_engine.api").Noodle
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> object:
+        """Import `Noodle` at its first use (PEP 562).
+
+        Raises: AttributeError for every other name.
+        """
+        if name == "Noodle":
+            return import_module("noodle_engine.api").Noodle
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
