@@ -5,9 +5,9 @@
 # run installs nothing.
 
 PYTHON ?= python3
-# Never 0 tests at once, never more than the two cores the limits were set on.
+# Tests at once: the limits below were set on two cores.
 TEST_WORKERS ?= 2
-# The whole suite has ten minutes on two cores; a run that needs twice that hangs.
+# The whole suite has ten minutes on two cores; one that needs twice that has hung.
 TEST_SECONDS_MAX ?= 1200
 TESTS ?= tests
 STRICT ?=
@@ -72,16 +72,18 @@ COMPILE := --quiet --universal --python-version 3.11 --generate-hashes --upgrade
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python
 
 .venv/.uv: requirements/uv.txt
-	@command -v $(PYTHON) >/dev/null || { \
-		echo "Noodle needs Python 3.11 or later and finds no $(PYTHON)."; \
-		echo "On Debian: apt-get install python3 python3-venv"; exit 1; } >&2
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "Noodle needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) -V 2>&1)."; \
-		echo "Name another one: make PYTHON=python3.12 ..."; exit 1; } >&2
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
-		echo "$(PYTHON) cannot make virtual environments."; \
-		echo "On Debian: apt-get install python3-venv"; exit 1; } >&2
-	@test -x $(BIN)/python || { echo "making .venv"; $(PYTHON) -m venv .venv; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
+		set -e; \
+		command -v $(PYTHON) >/dev/null || { \
+			echo "Noodle needs Python 3.11 or later and finds no $(PYTHON)."; \
+			echo "On Debian: apt-get install python3 python3-venv"; exit 1; } >&2; \
+		$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+			echo "Noodle needs Python 3.11 or later; $(PYTHON) is not."; \
+			echo "Name another one: make PYTHON=python3.12 ..."; exit 1; } >&2; \
+		$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+			echo "$(PYTHON) cannot make virtual environments."; \
+			echo "On Debian: apt-get install python3-venv"; exit 1; } >&2; \
+		echo "making .venv"; $(PYTHON) -m venv --clear .venv; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		--require-hashes --only-binary :all: -r requirements/uv.txt
 	@touch $@
