@@ -1,8 +1,11 @@
-"""What every test may use: the door to system packages.
+"""What every test may use: the door to system packages, and the profiles of Hypothesis.
 
 A test that needs a program or a device says so with `require_system`. Where it
 is missing the test is skipped, counted, and the line that installs it is shown
 at the end; under STRICT=1 (as in CI, which installs everything) it fails.
+
+Hypothesis draws the same examples in every run and keeps no database, so that a
+red run is red again. `pytest --hypothesis-profile=explore` draws new ones.
 """
 
 from __future__ import annotations
@@ -15,6 +18,11 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("suite", deadline=None, database=None, derandomize=True)
+settings.register_profile("explore", deadline=None, database=None, print_blob=True)
+settings.load_profile("suite")
 
 MISSING: Final = "missing system package"
 """How the reason of such a skip begins; the summary finds them by it."""

@@ -17,6 +17,7 @@ import re
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import tomllib
 import venv
 import zipfile
@@ -183,6 +184,25 @@ def test_the_wheel_holds_every_file_of_the_packages_and_no_other(installed: Inst
         if file.is_file() and "__pycache__" not in file.parts
     }
     assert held == wanted
+
+
+@wheel_group
+def test_the_source_archive_holds_the_packages_and_what_describes_them(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        timeout=COMMAND_SECONDS_MAX,
+    )
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as held:
+        tops = {Path(name).parts[1] for name in held.getnames()}
+    # hatchling adds PKG-INFO, and .gitignore because it obeys it.
+    assert tops - {"PKG-INFO", ".gitignore"} == {
+        "engine", "journal", "policies",
+        "CHANGELOG.md", "LICENSE", "README.md", "pyproject.toml",
+    }  # fmt: skip
 
 
 @wheel_group
