@@ -1,0 +1,85 @@
+"""System calls that the standard library lacks.
+
+Owns the bindings to renameat2, FICLONE and FS_IOC_GETFLAGS. They go through
+the C library of the process (`CDLL(None)`), so that a preloaded library sees
+them. Everything here raises OSError; only `disk` calls it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import struct
+from collections.abc import Callable
+from functools import cache
+
+__all__ = [
+    "FLAG_APPEND",
+    "FLAG_IMMUTABLE",
+    "clone_file",
+    "inode_flags",
+    "rename_exchange",
+    "rename_exclusive",
+]
+
+_AT_FDCWD = -100
+_RENAME_NOREPLACE = 1
+_RENAME_EXCHANGE = 2
+_FICLONE = 0x40049409
+_FS_IOC_GETFLAGS = 0x80086601
+FLAG_IMMUTABLE = 0x10
+FLAG_APPEND = 0x20
+
+
+@cache
+def _renameat2() -> Callable[..., int]:
+    try:
+        found = ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError as error:
+        raise OSError(errno.ENOSYS, "the C library has no renameat2") from error
+    found.argtypes = [
+        ctypes.c_int,
+        ctypes.c_char_p,
+        ctypes.c_int,
+        ctypes.c_char_p,
+        ctypes.c_uint,
+    ]
+    found.restype = ctypes.c_int
+    call: Callable[..., int] = found
+    return call
+
+
+def _rename(first: str, second: str, flags: int) -> None:
+    call = _renameat2()
+    while call(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), flags) != 0:
+        number = ctypes.get_errno()
+        if number != errno.EINTR:
+            raise OSError(number, os.strerror(number), first, None, second)
+
+
+def rename_exchange(first: str, second: str) -> None:
+    """Exchange what two names name, in one step."""
+    _rename(first, second, _RENAME_EXCHANGE)
+
+
+def rename_exclusive(source: str, target: str) -> None:
+    """Rename, or FileExistsError if there is something at `target`."""
+    _rename(source, target, _RENAME_NOREPLACE)
+
+
+def clone_file(source: int, target: int) -> None:
+    """Let the open file `target` share the blocks of `source` (a reflink)."""
+    fcntl.ioctl(target, _FICLONE, source)
+
+
+def inode_flags(descriptor: int) -> int:
+    """The inode's flags (chattr), or 0 where the file system has none."""
+    try:
+        raw = fcntl.ioctl(descriptor, _FS_IOC_GETFLAGS, struct.pack("l", 0))
+    except OSError as error:
+        if error.errno in (errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            return 0
+        raise
+    return int(struct.unpack("l", raw)[0])
