@@ -193,13 +193,16 @@ def _attempt_http(check: HealthCheck, url: str) -> Attempt:
                 headers = {"Connection": "close", "User-Agent": "noodle", "Accept": "*/*"}
                 connection.request("GET", target, headers=headers)
                 with connection.getresponse() as response:
-                    return _judge(check, url, response)
+                    found = _judge(check, url, response)
             finally:
                 connection.close()
         except (OSError, http.client.HTTPException, ValueError) as exc:
             if _now_ms() >= deadline_ms:
                 raise _late(url, check.timeout_ms) from exc
             raise _Unanswered(f"{url} gave no answer: {_why(exc)}") from exc
+    if not found.passed and _now_ms() >= deadline_ms:
+        raise _late(url, check.timeout_ms)  # what was missing might still have come
+    return found
 
 
 def _judge(check: HealthCheck, url: str, response: http.client.HTTPResponse) -> Attempt:

@@ -68,7 +68,7 @@ def test_the_next_id_is_greater_whatever_the_clock_does(
         "0" * 25 + "\n",
         "0" * 25 + "U",  # not in the alphabet
         "01aryz6s410000000000000000",
-        "٠" * 26,  # other digits than ASCII's
+        "\u0660" * 26,  # other digits than ASCII's
     ],
 )
 def test_what_is_no_id_is_not_taken_for_one(text: str) -> None:
