@@ -74,7 +74,7 @@ def _names(kind: type) -> tuple[tuple[Field[Any], str], ...]:
 
 
 @cache
-def _reader(kind: Any) -> _Reader:  # noqa: PLR0911 - one return per kind of type
+def _reader(kind: Any) -> _Reader:
     origin = typing.get_origin(kind)
     if origin in (types.UnionType, typing.Union):
         return _optional(kind)
@@ -118,7 +118,7 @@ def _enumeration(kind: type[StrEnum]) -> _Reader:
 
 def _optional(kind: Any) -> _Reader:
     inner = [part for part in typing.get_args(kind) if part is not type(None)]
-    if len(inner) != 1 or len(typing.get_args(kind)) != 2:  # noqa: PLR2004 - X | None
+    if len(inner) != 1 or len(typing.get_args(kind)) != 2:
         raise RecordUnreadable(kind=str(kind), found="only X | None has a JSON form")
     read_inner = _reader(inner[0])
     return lambda value, where: None if value is None else read_inner(value, where)

@@ -43,7 +43,7 @@ from noodle_engine.machine.states import (
     State,
 )
 from noodle_engine.machine.table import Effect, Move, Refusal, answer, forward_message
-from noodle_engine.machine.upgrade import Fold, Upgrade, fold
+from noodle_engine.machine.upgrade import Upgrade, fold_upgrade
 
 __all__ = [
     "RESUMES_WITHOUT_PROGRESS_MAX",
@@ -197,7 +197,7 @@ def note(upgrade: Upgrade, said: Said, now_ms: int) -> tuple[Event, ...]:
             return _note_probe(upgrade, said)
         case TurnBack():
             _ask(upgrade, Message.TURN_BACK)
-            return (_turn(upgrade, said.reason, said.detail),)
+            return (_turn_or_hold(upgrade, said.reason, said.detail),)
         case ReleaseHold():
             return _note_release(upgrade, said)
         case Pause():
@@ -269,7 +269,7 @@ def _hook(upgrade: Upgrade, step: Step) -> Hook | None:
     return upgrade.plan.component(step.component).hooks[step.index]
 
 
-def _following(upgrade: Upgrade) -> Action | Transition | None:  # noqa: PLR0911
+def _following(upgrade: Upgrade) -> Action | Transition | None:
     if upgrade.hold is not None:
         return None
     if upgrade.state in TERMINAL:
@@ -315,26 +315,9 @@ def _intent(upgrade: Upgrade, action: Do) -> StepIntent:
 
 
 def _after(upgrade: Upgrade, events: tuple[Event, ...], now_ms: int) -> Upgrade:
-    """The upgrade as the fold will have it once the events are recorded.
-
-    An upgrade whose last step just ended leaves the fold; it is then the last
-    value before that, with the step's result in it.
-    """
-    world = Fold(upgrades={upgrade.id: upgrade})
+    """The upgrade as the fold will have it once the events are recorded."""
     for event in events:
-        world = fold(world, Entry(event, "", now_ms, upgrade.id))
-        upgrade = world.upgrades.get(upgrade.id) or _ended(upgrade, event)
-        if upgrade.id not in world.upgrades:
-            world = Fold(upgrades={upgrade.id: upgrade})
-    return upgrade
-
-
-def _ended(upgrade: Upgrade, event: Event) -> Upgrade:
-    if isinstance(event, StepDone):
-        step = replace(upgrade.step(event.step), outcome=event.outcome, error=event.error)
-        return replace(upgrade, steps={**upgrade.steps, event.step: step})
-    if isinstance(event, Transition):
-        return replace(upgrade, state=event.target, undoing=event.undoing)
+        upgrade = fold_upgrade(upgrade, Entry(event, "", now_ms, upgrade.id))
     return upgrade
 
 
@@ -390,7 +373,22 @@ def _turn(upgrade: Upgrade, reason: Reason, detail: str | None) -> Transition:
     )
 
 
-def _held(  # noqa: PLR0913 - the fields of a hold
+def _turn_or_hold(upgrade: Upgrade, reason: Reason, detail: str | None) -> Transition:
+    """Turn back; but past a step that cannot be undone a person decides."""
+    for step in upgrade.plan.steps:
+        hook = _hook(upgrade, step)
+        if hook is not None and not hook.reversible and upgrade.step(step.id).attempt > 0:
+            why = f"{reason.value}: {detail}" if detail else reason.value
+            return _held(
+                upgrade,
+                HoldReason.IRREVERSIBLE,
+                component=step.component,
+                detail=f"{step.id} cannot be undone ({why})",
+            )
+    return _turn(upgrade, reason, detail)
+
+
+def _held(
     upgrade: Upgrade,
     reason: HoldReason,
     *,
@@ -449,7 +447,7 @@ def _consequences(upgrade: Upgrade, said: StepResult) -> Iterator[Event]:
             reason = said.hold or HoldReason.OLD_BROKEN
             yield _held(upgrade, reason, component=step.component, detail=said.error)
         return
-    yield _turn(upgrade, _reason_for(step.name), said.error)
+    yield _turn_or_hold(upgrade, _reason_for(step.name), said.error)
 
 
 def _expected(upgrade: Upgrade, component: PlanComponent, *, undo: bool) -> str:
@@ -536,10 +534,29 @@ def _note_release(upgrade: Upgrade, said: ReleaseHold) -> tuple[Event, ...]:
         component=hold.component,
         found=hold.found,
     )
+    if said.how is Release.PROMOTE:
+        return (release, *_accepted(upgrade))
     goes_back = said.how in (Release.BACK, Release.ADOPT, Release.RESTORE)
     if goes_back and not upgrade.undoing:
         return (release, _turn(upgrade, Reason.OPERATOR, f"released by {said.how.value}"))
     return (release,)
+
+
+_ACCEPTABLE = frozenset({StepName.HEALTH, StepName.BEFORE_SWAP, StepName.AFTER_SWAP})
+
+
+def _accepted(upgrade: Upgrade) -> Iterator[StepDone]:
+    """The failed checks and hooks of the state it is in, taken as done by a person."""
+    for step in upgrade.steps_left:
+        state = upgrade.step(step.id)
+        if step.name in _ACCEPTABLE and state.outcome is Outcome.FAILED:
+            yield StepDone(
+                step=step.id,
+                key=f"{upgrade.id}:{step.id}",
+                attempt=state.attempt,
+                outcome=Outcome.DONE,
+                error="accepted by a person",
+            )
 
 
 def _note_timer(upgrade: Upgrade, said: TimerDue, now_ms: int) -> tuple[Event, ...]:
@@ -548,7 +565,7 @@ def _note_timer(upgrade: Upgrade, said: TimerDue, now_ms: int) -> tuple[Event, .
     if due is None or now_ms < due or upgrade.state in TERMINAL:
         return ()
     if said.id == TOTAL_TIMER and not upgrade.undoing and upgrade.hold is None:
-        return (_turn(upgrade, Reason.TIMED_OUT, "its total limit has passed"),)
+        return (_turn_or_hold(upgrade, Reason.TIMED_OUT, "its total limit has passed"),)
     if said.id == BACK_TIMER and upgrade.undoing and upgrade.hold is None:
         return (
             Alert(name="back.overdue", verdict="late"),
@@ -593,5 +610,3 @@ def _step(upgrade: Upgrade, step_id: str) -> Step:
         if step.id == step_id:
             return step
     raise InvariantBroken(law="F3", found=f"{step_id} is no step of upgrade {upgrade.id}")
-
-

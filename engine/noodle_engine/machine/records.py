@@ -26,6 +26,7 @@ from noodle_engine.machine.states import (
 __all__ = [
     "EVENT_KINDS",
     "OUTPUT_BYTES_MAX",
+    "Access",
     "Alert",
     "Decided",
     "Entry",
@@ -139,6 +140,16 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
+class Access:
+    """Whether a caller was allowed something, and how they came."""
+
+    subject: str
+    permission: str
+    allowed: bool
+    via: str
+
+
+@dataclass(frozen=True, slots=True)
 class Noted:
     """Anything else worth keeping; `code` is stable, `text` is for people."""
 
@@ -147,7 +158,7 @@ class Noted:
     data: dict[str, str] = field(default_factory=dict)
 
 
-Event = Requested | Transition | StepIntent | StepDone | TimerSet | Decided | Alert | Noted
+Event = Requested | Transition | StepIntent | StepDone | TimerSet | Decided | Alert | Access | Noted
 
 EVENT_KINDS: dict[str, type[Event]] = {
     "upgrade.requested": Requested,
@@ -157,6 +168,7 @@ EVENT_KINDS: dict[str, type[Event]] = {
     "timer": TimerSet,
     "decision": Decided,
     "alert": Alert,
+    "access": Access,
     "note": Noted,
 }
 _LABELS: dict[type[Event], str] = {kind: label for label, kind in EVENT_KINDS.items()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 __all__ = [
+    "TERMINAL",
     "Direction",
     "HoldReason",
     "Message",
@@ -18,7 +19,6 @@ __all__ = [
     "Release",
     "State",
     "Status",
-    "TERMINAL",
 ]
 
 

@@ -42,7 +42,18 @@ from noodle_engine.machine.states import (
     State,
 )
 
-__all__ = ["Fold", "Hold", "Installed", "Point", "StepState", "Upgrade", "fold", "fold_state"]
+__all__ = [
+    "Fold",
+    "Hold",
+    "Installed",
+    "Point",
+    "StepState",
+    "Upgrade",
+    "fold",
+    "fold_state",
+    "fold_upgrade",
+    "requested",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +114,7 @@ class Upgrade:
     adopted: dict[str, str] = field(default_factory=dict)
     steps: dict[str, StepState] = field(default_factory=dict)
     timers: dict[str, int] = field(default_factory=dict)
+    children: dict[str, str] = field(default_factory=dict)
     resumes_without_progress: int = 0
     changed_ms: int = 0
     request_key: str | None = None
@@ -132,9 +144,7 @@ class Upgrade:
     def flipped(self) -> bool:
         """Whether a swap was begun, so that a target may be new already."""
         return any(
-            self.step(step.id).attempt > 0
-            for step in self.plan.steps
-            if step.name is StepName.SWAP
+            self.step(step.id).attempt > 0 for step in self.plan.steps if step.name is StepName.SWAP
         )
 
     @property
@@ -210,7 +220,7 @@ def fold(world: Fold, entry: Entry) -> Fold:
     upgrade = world.upgrades.get(entry.upgrade)
     if upgrade is None:
         return world  # a late word about one that has ended; the record stays
-    changed = _upgrade_after(upgrade, entry)
+    changed = fold_upgrade(upgrade, entry)
     if isinstance(event, Transition) and changed.state is not upgrade.state:
         world = _ended(world, changed, entry.at_ms)
     if isinstance(event, StepDone):
@@ -218,10 +228,12 @@ def fold(world: Fold, entry: Entry) -> Fold:
     return _with_upgrade(world, changed)
 
 
-def _requested(world: Fold, entry: Entry, event: Requested) -> Fold:
-    if entry.upgrade is None or entry.upgrade in world.upgrades:
+def requested(entry: Entry) -> Upgrade:
+    """The upgrade that a request's record begins."""
+    event = entry.event
+    if entry.upgrade is None or not isinstance(event, Requested):
         raise InvariantBroken(law="F1", found="a request without an id of its own")
-    upgrade = Upgrade(
+    return Upgrade(
         id=entry.upgrade,
         plan=event.plan,
         plan_hash=event.plan_hash,
@@ -233,12 +245,18 @@ def _requested(world: Fold, entry: Entry, event: Requested) -> Fold:
         request_key=event.request_key,
         retry_of=event.retry_of,
     )
+
+
+def _requested(world: Fold, entry: Entry, event: Requested) -> Fold:
+    if entry.upgrade in world.upgrades:
+        raise InvariantBroken(law="F1", found="two requests with one id")
+    upgrade = requested(entry)
     settings = dict(world.settings)
     if event.settings is not None:
         settings[event.settings_hash] = dict(event.settings)
     keys = dict(world.request_keys)
     if event.request_key is not None:
-        keys[event.request_key] = entry.upgrade
+        keys[event.request_key] = upgrade.id
     return replace(
         world,
         upgrades={**world.upgrades, upgrade.id: upgrade},
@@ -273,7 +291,8 @@ def _forgotten(world: Fold, event: Noted) -> Fold:
     )
 
 
-def _upgrade_after(upgrade: Upgrade, entry: Entry) -> Upgrade:
+def fold_upgrade(upgrade: Upgrade, entry: Entry) -> Upgrade:
+    """One upgrade after one more of its records. Pure."""
     match entry.event:
         case Transition() as event:
             return _moved(upgrade, event, entry.at_ms)
@@ -285,6 +304,8 @@ def _upgrade_after(upgrade: Upgrade, entry: Entry) -> Upgrade:
             return replace(upgrade, timers={**upgrade.timers, event.id: event.due_ms})
         case Noted(code="resumed"):
             return replace(upgrade, resumes_without_progress=upgrade.resumes_without_progress + 1)
+        case Noted(code="child.started", data=data):
+            return replace(upgrade, children={**upgrade.children, data["step"]: data["child"]})
         case _:
             return upgrade
 
@@ -295,7 +316,9 @@ def _moved(upgrade: Upgrade, event: Transition, at_ms: int) -> Upgrade:
     upgrade = replace(upgrade, state=event.target, undoing=event.undoing, changed_ms=at_ms)
     match event.message:
         case Message.TURN_BACK:
-            return replace(upgrade, reason=event.reason, detail=event.detail, hold=None, paused=False)
+            return replace(
+                upgrade, reason=event.reason, detail=event.detail, hold=None, paused=False
+            )
         case Message.HOLD:
             reason = event.hold or HoldReason.FAILURE_KEPT
             hold = Hold(reason, event.component, event.expected, event.found, event.detail)
@@ -346,6 +369,7 @@ def _result(upgrade: Upgrade, event: StepDone) -> Upgrade:
     progress = 0 if event.outcome is Outcome.DONE else upgrade.resumes_without_progress
     return replace(
         upgrade,
+        children={name: child for name, child in upgrade.children.items() if name != event.step},
         steps={**upgrade.steps, event.step: step},
         resumes_without_progress=progress,
     )

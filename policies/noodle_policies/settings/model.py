@@ -16,10 +16,10 @@ from typing import Any
 __all__ = ["Key", "Settings", "keys", "settings_hash"]
 
 
-def _key(  # noqa: PLR0913 - the facts of one key
+def _key(
     name: str,
-    default: Any,
     *,
+    default: bool | int | str,
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] = (),
@@ -33,26 +33,33 @@ def _key(  # noqa: PLR0913 - the facts of one key
 class Settings:
     """The values in force. Times are in the unit that the key has: seconds."""
 
-    enabled: bool = _key("runtime_upgrade.enabled", True, variable="NOODLE_RUNTIME_UPGRADE_ENABLED")
+    enabled: bool = _key(
+        "runtime_upgrade.enabled", default=True, variable="NOODLE_RUNTIME_UPGRADE_ENABLED"
+    )
     rollback_enabled: bool = _key(
-        "runtime_upgrade.rollback.enabled", True, variable="NOODLE_ROLLBACK_ENABLED"
+        "runtime_upgrade.rollback.enabled", default=True, variable="NOODLE_ROLLBACK_ENABLED"
     )
     max_concurrent_upgrades: int = _key(
         "runtime_upgrade_manager.max_concurrent_upgrades",
-        3,
+        default=3,
         low=1,
         high=64,
         variable="NOODLE_MAX_CONCURRENT_UPGRADES",
     )
     default_timeout: int = _key(
-        "runtime_upgrade_manager.default_timeout", 300, low=1, variable="NOODLE_UPGRADE_TIMEOUT"
+        "runtime_upgrade_manager.default_timeout",
+        default=300,
+        low=1,
+        variable="NOODLE_UPGRADE_TIMEOUT",
     )
-    max_upgrade_history: int = _key("runtime_upgrade_manager.max_upgrade_history", 1000, low=1)
-    rollback_timeout: int = _key("deployment.coordination.rollback_timeout", 600, low=1)
+    max_upgrade_history: int = _key(
+        "runtime_upgrade_manager.max_upgrade_history", default=1000, low=1
+    )
+    rollback_timeout: int = _key("deployment.coordination.rollback_timeout", default=600, low=1)
     key_source: str = _key(
-        "encryption.key_source", "environment", choices=("environment", "file")
+        "encryption.key_source", default="environment", choices=("environment", "file")
     )
-    key_rotation_interval: int = _key("encryption.key_rotation_interval", 86400, low=1)
+    key_rotation_interval: int = _key("encryption.key_rotation_interval", default=86400, low=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ reported at once. It writes nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from noodle_policies.settings.failures import SettingsInvalid, nearest
 from noodle_policies.settings.model import Key, Settings, keys
 
-__all__ = ["FILE_BYTES_MAX", "FILES", "KNOWN_VARIABLES", "Loaded", "load_settings"]
+__all__ = ["FILES", "FILE_BYTES_MAX", "KNOWN_VARIABLES", "Loaded", "load_settings"]
 
 FILE_BYTES_MAX = 1 << 20
 FILES = (
@@ -49,14 +49,14 @@ _FALSE = frozenset({"0", "false", "no", "off"})
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The settings in force, by model and by key."""
+    """The settings in force, by the model and by their keys."""
 
     settings: Settings
     by_key: dict[str, Any]
 
 
-def load_settings(folder: Path, environment: Mapping[str, str]) -> Loaded:
-    """The settings of a home's `config` folder under these variables.
+def load_settings(folders: Sequence[Path], environment: Mapping[str, str]) -> Loaded:
+    """The settings of some folders, each over the one before, under these variables.
 
     Raises SettingsInvalid naming every bad place; an absent folder or file is
     no problem.
@@ -64,8 +64,9 @@ def load_settings(folder: Path, environment: Mapping[str, str]) -> Loaded:
     known = {key.name: key for key in keys()}
     values: dict[str, Any] = {}
     problems: list[str] = []
-    for name in FILES:
-        _read_file(folder / name, known, values, problems)
+    for folder in folders:
+        for name in FILES:
+            _read_file(folder / name, known, values, problems)
     _read_variables(environment, known, values, problems)
     if problems:
         raise SettingsInvalid(problems)
@@ -125,8 +126,7 @@ def _read_variables(
         key = by_variable.get(variable) or known.get(variable.removeprefix("NOODLE_"))
         if key is None:
             problems.append(
-                f"unknown variable {variable}"
-                + nearest(variable, (*by_variable, *KNOWN_VARIABLES))
+                f"unknown variable {variable}" + nearest(variable, (*by_variable, *KNOWN_VARIABLES))
             )
             continue
         try:
@@ -150,16 +150,14 @@ def _parsed(key: Key, text: str) -> Any:
     return trimmed
 
 
-def _take(
-    where: str, key: Key, value: Any, values: dict[str, Any], problems: list[str]
-) -> None:
+def _take(where: str, key: Key, value: Any, values: dict[str, Any], problems: list[str]) -> None:
     if type(value) is not key.kind:
         problems.append(f"{where}: {value!r} is not {_KIND_NAMES[key.kind]}")
     elif key.choices and value not in key.choices:
         problems.append(f"{where}: {value!r} is none of {', '.join(key.choices)}")
-    elif key.low is not None and value < key.low:
+    elif key.low is not None and isinstance(value, int) and value < key.low:
         problems.append(f"{where}: {value} is below {key.low:g}")
-    elif key.high is not None and value > key.high:
+    elif key.high is not None and isinstance(value, int) and value > key.high:
         problems.append(f"{where}: {value} is above {key.high:g}")
     else:
         values[key.name] = value

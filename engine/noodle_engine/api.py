@@ -1,0 +1,524 @@
+"""The Python API: one home, and everything that can be asked of it.
+
+Owns the way from a call to the process that may carry it out. Questions are
+answered from the journal, beside whoever writes. Changes need the home's
+lock: whoever gets it becomes the engine, listens on the home's socket and
+carries them out; whoever finds it held asks the holder, with the same answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from noodle_engine.disk.locks import lock_holder
+from noodle_engine.execute import reading
+from noodle_engine.execute.engine import Heard
+from noodle_engine.execute.failures import (
+    ComponentUnknown,
+    HolderSilent,
+    Interrupted,
+    NothingInstalled,
+)
+from noodle_engine.execute.holder import Holder, client_of, take
+from noodle_engine.execute.home import Home, create_home, find_home, machine_id
+from noodle_engine.execute.opening import by_name, master_key_of, open_reader, releases_of, settle
+from noodle_engine.execute.planning import Planner, read_plan, write_plan
+from noodle_engine.execute.service import StoppedListening
+from noodle_engine.execute.views import (
+    AuditEntry,
+    AuditVerdict,
+    ComponentsView,
+    HistoryView,
+    HomeView,
+    InitView,
+    PlanView,
+    ReplayView,
+    StepsView,
+    UpgradeView,
+)
+from noodle_engine.execute.wording import sentence
+from noodle_engine.machine.codec import decode, encode
+from noodle_engine.machine.plan import Plan, plan_hash
+from noodle_engine.machine.states import OnCrash, Release
+from noodle_engine.machine.upgrade import Fold
+from noodle_engine.registry.publisher import make_publisher_key
+from noodle_journal import Created, Journal, Reader, backup, verify
+from noodle_journal.keys import encode_recovery, make_key_file
+from noodle_policies.settings.model import settings_hash
+
+__all__ = ["Noodle", "UpgradeEvent", "Waiting"]
+
+IDLE_S = 1.0
+MASTER_KEY_BYTES = 32
+
+Follow = Callable[["UpgradeEvent"], None]
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeEvent:
+    """Something durable that happened to an upgrade, in a plain sentence."""
+
+    seq: int
+    upgrade: str | None
+    label: str
+    text: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How long a call waits for its upgrade, and what it tells meanwhile.
+
+    Without `wait` it returns once the request is durable. `wait_ms_max` only
+    ends the waiting. `stop` makes the upgrade stop, resumable, after its step.
+    """
+
+    wait: bool = True
+    wait_ms_max: int | None = None
+    follow: Follow | None = None
+    stop: threading.Event | None = None
+
+
+class Noodle:
+    """One home. Use it as a context manager, or call `close`.
+
+    Safe to use from several threads. Opening it changes nothing and takes no
+    lock; the first change does.
+    """
+
+    def __init__(self, home: Home, environment: Mapping[str, str], actor: str) -> None:
+        self._home = home
+        self._environment = environment
+        self._actor = actor
+        self._guard = threading.RLock()
+        self._holder: Holder | None = None
+
+    @classmethod
+    def init(cls, home: Path | str | None = None, *, master_key: bytes | None = None) -> InitView:
+        """Make a home: keys, journal, first settings. Raises HomeExists, HomeUnusable.
+
+        Without `master_key` one is made and kept in the home (0600). The
+        recovery key in the answer is shown once and kept nowhere.
+        """
+        where = find_home(home, os.environ, os.geteuid())
+        return _init(where, master_key)
+
+    @classmethod
+    def open(cls, home: Path | str | None = None, *, actor: str | None = None) -> Self:
+        """Open a home. Raises HomeAbsent and its kin."""
+        where = find_home(home, os.environ, os.geteuid())
+        where.check()
+        return cls(where, os.environ, actor or f"uid:{os.geteuid()}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def home(self) -> Path:
+        """Where the home is."""
+        return self._home.path
+
+    def close(self) -> None:
+        """Wait for what runs in this process, then give the home up."""
+        with self._guard:
+            holder, self._holder = self._holder, None
+        if holder is not None:
+            holder.close()
+
+    # -- questions --------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _read(self) -> Iterator[tuple[reading.JournalReader, Fold]]:
+        """A journal to read and its fold; the engine's own while this holds the home."""
+        with self._guard:
+            holder = self._holder
+        if holder is not None:
+            yield holder.engine.journal, holder.engine.world
+            return
+        reader, world = open_reader(self._home, self._environment)
+        try:
+            yield reader, world()
+        finally:
+            reader.close()
+
+    @property
+    def journal(self) -> Reader:
+        """The journal, to read. The caller closes it."""
+        reader, _ = open_reader(self._home, self._environment)
+        return reader
+
+    def status(self) -> HomeView:
+        """What is open and what is installed."""
+        with self._read() as (journal, world):
+            return reading.home_view(journal, world, by_name(releases_of(self._home)))
+
+    def upgrade(self, upgrade_id: str) -> UpgradeView:
+        """One upgrade, by its id or a beginning of it. Raises UpgradeUnknown."""
+        with self._read() as (journal, world):
+            return reading.upgrade_view(journal, reading.find_upgrade(journal, world, upgrade_id))
+
+    def steps(self, upgrade_id: str, *, output: bool = False) -> StepsView:
+        """The steps of an upgrade; with `output`, what their commands printed."""
+        with self._read() as (journal, world):
+            found = reading.find_upgrade(journal, world, upgrade_id)
+            rows = reading.step_rows(found, journal.read_run(found.id), output=output)
+            return StepsView(found.id, rows)
+
+    def history(self, *, limit: int = 20, everything: bool = False) -> HistoryView:
+        """Upgrades, newest first: at most `limit`, and at most what the settings list."""
+        settled = settle(self._home, self._environment)
+        listed = settled.loaded.settings.max_upgrade_history if settled.loaded else limit
+        with self._read() as (journal, _):
+            wanted = None if everything else min(limit, listed)
+            return HistoryView(reading.history(journal, wanted))
+
+    def components(self, name: str | None = None) -> ComponentsView:
+        """What is installed or known. Raises ComponentUnknown for a name that is not."""
+        with self._read() as (_, world):
+            rows = reading.component_rows(world, by_name(releases_of(self._home)))
+        if name is None:
+            return ComponentsView(rows)
+        found = tuple(row for row in rows if row.name == name)
+        if not found:
+            raise ComponentUnknown(name, [row.name for row in rows])
+        return ComponentsView(found)
+
+    def audit_verify(
+        self, *, public_key: bytes | None = None, every_signature: bool = False
+    ) -> AuditVerdict:
+        """Verify the journal: with the home's key, or with the public key alone."""
+        key = None
+        if public_key is None:
+            key = master_key_of(
+                self._home, self._environment, settle(self._home, self._environment)
+            )
+        return _verdict(self._home.path, key, public_key, every_signature=every_signature)
+
+    def audit_show(
+        self, upgrade_id: str | None = None, *, start: int = 1, stop: int | None = None
+    ) -> Iterator[AuditEntry]:
+        """Records as sentences with their fields: of one upgrade, or all from `start`."""
+        with self._read() as (journal, world):
+            if upgrade_id is None:
+                yield from reading.audit_entries(journal.read(start, stop))
+            else:
+                found = reading.find_upgrade(journal, world, upgrade_id)
+                yield from reading.audit_entries(journal.read_run(found.id))
+
+    def audit_replay(self, upgrade_id: str | None = None, *, at: int | None = None) -> ReplayView:
+        """What the records up to `at` say; at the end, also where live disk differs."""
+        with self._read() as (journal, world):
+            return reading.replay(journal, at, upgrade_id, world)
+
+    def plan(
+        self, wanted: Sequence[str], *, remove: Sequence[str] = (), take_over: bool = False
+    ) -> PlanView:
+        """Plan an upgrade to `wanted` (NAME@VERSION). Changes nothing."""
+        with self._read() as (journal, world):
+            planned = self._planner(journal, world, take_over=take_over).forward(wanted, remove)
+        plan = planned.plan
+        digest = plan_hash(plan) if plan else None
+        return PlanView(plan is not None, digest, plan, planned.already)
+
+    def plan_back(self, name: str, *, to: str | None = None) -> PlanView:
+        """Plan the way back to a kept old version. Changes nothing."""
+        with self._read() as (journal, world):
+            plan = self._planner(journal, world).back(name, to).plan
+        digest = plan_hash(plan) if plan else None
+        return PlanView(plan is not None, digest, plan)
+
+    def _planner(
+        self, journal: reading.JournalReader, world: Fold, *, take_over: bool = False
+    ) -> Planner:
+        settled = settle(self._home, self._environment)
+        by_key = settled.loaded.by_key if settled.loaded else {}
+        return Planner(
+            world=world,
+            releases=releases_of(self._home),
+            log_id=journal.log_id,
+            settings_hash=settings_hash(by_key),
+            now_ms=lambda: time.time_ns() // 1_000_000,
+            take_over=take_over,
+        )
+
+    @staticmethod
+    def load_plan(path: Path) -> Plan:
+        """Read a plan file. Raises PlanMalformed."""
+        return read_plan(path)
+
+    @staticmethod
+    def save_plan(plan: Plan, path: Path) -> None:
+        """Write a plan file. Raises PlanMalformed."""
+        write_plan(plan, path)
+
+    # -- changes ----------------------------------------------------------
+
+    def _hold(self) -> Holder | None:
+        """The holder, if this process holds the home or can; else None: ask by the socket."""
+        with self._guard:
+            if self._holder is None:
+                self._holder = take(self._home, self._environment)
+            return self._holder
+
+    def _change(
+        self,
+        operation: str,
+        arguments: Mapping[str, Any],
+        local: Callable[[Holder], Sequence[str]],
+        waiting: Waiting,
+    ) -> tuple[UpgradeView, ...]:
+        """Carry a change out here, or by whoever holds the home."""
+        holder = self._hold()
+        if holder is None:
+            return self._ask(operation, arguments, waiting)
+        return tuple(
+            holder.operations.follow(
+                one,
+                hear=_hearing(waiting.follow),
+                stop=waiting.stop,
+                wait_ms_max=waiting.wait_ms_max,
+            )
+            if waiting.wait
+            else holder.operations.view(one)
+            for one in local(holder)
+        )
+
+    def _ask(
+        self, operation: str, arguments: Mapping[str, Any], waiting: Waiting
+    ) -> tuple[UpgradeView, ...]:
+        def hear(heard: Mapping[str, Any]) -> None:
+            if waiting.follow is not None:
+                waiting.follow(decode(UpgradeEvent, heard))
+
+        request = {
+            **arguments,
+            "actor": self._actor,
+            "wait": waiting.wait,
+            "wait_ms_max": waiting.wait_ms_max,
+        }
+        try:
+            answer = client_of(self._home).ask(operation, request, hear, waiting.stop)
+        except StoppedListening:
+            raise Interrupted("in the process that holds the home") from None
+        return tuple(decode(UpgradeView, view) for view in answer.get("views", ()))
+
+    def apply(
+        self,
+        wanted: Sequence[str] | Plan,
+        *,
+        remove: Sequence[str] = (),
+        on_crash: OnCrash = OnCrash.FORWARD,
+        request_key: str | None = None,
+        take_over: bool = False,
+        waiting: Waiting | None = None,
+    ) -> UpgradeView | None:
+        """Upgrade to what is wanted, or do exactly a plan. None: nothing to do.
+
+        Returns how the upgrade stands once nobody drives it: committed, rolled
+        back, on hold. Raises a NoodleError for a refusal before anything was
+        recorded, Interrupted if `waiting.stop` was set.
+        """
+        plan = wanted if isinstance(wanted, Plan) else None
+        if not isinstance(wanted, Plan):
+            plan = self.plan(wanted, remove=remove, take_over=take_over).plan
+        if plan is None:
+            return None
+        return self._request(plan, on_crash, request_key, waiting, take_over=take_over)
+
+    def rollback(
+        self,
+        name: str,
+        *,
+        to: str | None = None,
+        request_key: str | None = None,
+        waiting: Waiting | None = None,
+    ) -> UpgradeView:
+        """Undo a committed upgrade: go back to a kept old version.
+
+        Raises PointAbsent or NothingInstalled if there is none.
+        """
+        plan = self.plan_back(name, to=to).plan
+        if plan is None:
+            raise NothingInstalled(name)
+        return self._request(plan, OnCrash.FORWARD, request_key, waiting)
+
+    def _request(
+        self,
+        plan: Plan,
+        on_crash: OnCrash,
+        request_key: str | None,
+        waiting: Waiting | None,
+        *,
+        take_over: bool = False,
+    ) -> UpgradeView:
+        arguments = {
+            "plan": encode(plan),
+            "on_crash": on_crash.value,
+            "request_key": request_key,
+            "take_over": take_over,
+        }
+
+        def local(holder: Holder) -> Sequence[str]:
+            return [
+                holder.operations.apply(
+                    plan,
+                    actor=self._actor,
+                    on_crash=on_crash,
+                    request_key=request_key,
+                    take_over=take_over,
+                )
+            ]
+
+        return self._change("apply", arguments, local, waiting or Waiting())[0]
+
+    def resume(
+        self,
+        upgrade_id: str | None = None,
+        *,
+        release: Release | None = None,
+        waiting: Waiting | None = None,
+    ) -> tuple[UpgradeView, ...]:
+        """Take up one upgrade, or all that are open; `release` ends a hold."""
+        arguments = {"upgrade": upgrade_id, "release": release.value if release else None}
+        return self._change(
+            "resume",
+            arguments,
+            lambda holder: holder.operations.resume(upgrade_id, actor=self._actor, release=release),
+            waiting or Waiting(),
+        )
+
+    def abort(self, upgrade_id: str, *, waiting: Waiting | None = None) -> UpgradeView:
+        """Turn an upgrade back. Raises MessageRefused if it has ended or goes back already."""
+        return self._change(
+            "abort",
+            {"upgrade": upgrade_id},
+            lambda holder: [holder.operations.abort(upgrade_id, actor=self._actor)],
+            waiting or Waiting(),
+        )[0]
+
+    def _note(self, code: str, text: str, data: Mapping[str, str]) -> None:
+        holder = self._hold()
+        if holder is None:
+            self._ask("note", {"code": code, "text": text, "data": dict(data)}, Waiting())
+        else:
+            holder.operations.note(code, text, data, actor=self._actor)
+
+    def add(self, release: Path) -> ComponentsView:
+        """Make a release known: copied into the home and signed. Twice is once."""
+        added = releases_of(self._home).add(release)
+        manifest = added.manifest
+        self._note(
+            "component.added",
+            f"{manifest.name} {manifest.version} is known",
+            {"component": manifest.name, "version": manifest.version, "content": added.content},
+        )
+        return self.components(manifest.name)
+
+    def forget(self, name: str) -> ComponentsView:
+        """Stop knowing what is installed under a name; its target stays as it is."""
+        with self._read() as (_, world):
+            if name not in world.components:
+                raise NothingInstalled(name)
+        self._note("component.forgotten", f"{name} is forgotten", {"component": name})
+        return self.components()
+
+    # -- the journal and the process --------------------------------------
+
+    def backup(self, destination: Path) -> None:
+        """Copy the journal, beside whoever writes, into a new file."""
+        backup(self._home.path, destination)
+
+    def take_over(self) -> None:
+        """Let this home's journal, which was copied or moved here, be written again."""
+        with self._guard:
+            if self._holder is not None:
+                return
+            self._holder = take(self._home, self._environment, adopt=True)
+        if self._holder is None:
+            raise HolderSilent(
+                str(self._home.path), lock_holder(self._home.lock_file), "it holds the home"
+            )
+        self._note("journal.taken_over", f"the journal is written on {machine_id()}", {})
+
+    def run(self, *, stop: threading.Event, ready: Callable[[], None] = lambda: None) -> None:
+        """Be the resident engine until `stop`: take up what is open, answer the socket.
+
+        Raises HolderSilent if another process holds the home.
+        """
+        holder = self._hold()
+        if holder is None:
+            pid = lock_holder(self._home.lock_file)
+            raise HolderSilent(str(self._home.path), pid, "it holds the home already")
+        holder.operations.resume(None, actor="engine", release=None)
+        ready()
+        while not stop.wait(IDLE_S):
+            holder.engine.journal.checkpoint_idle()
+        holder.engine.leave()
+
+
+def _hearing(follow: Follow | None) -> Callable[[Heard], None] | None:
+    if follow is None:
+        return None
+
+    def hear(heard: Heard) -> None:
+        entry = heard.entry
+        follow(UpgradeEvent(heard.seq, entry.upgrade, entry.label, sentence(entry), entry.at_ms))
+
+    return hear
+
+
+def _init(home: Home, master_key: bytes | None) -> InitView:
+    key = master_key
+
+    def fill(folder: Path) -> Created:
+        nonlocal key
+        if key is None:
+            key = os.urandom(MASTER_KEY_BYTES)
+            make_key_file(folder / "keys" / "master.key", key)
+        make_publisher_key(folder, os.urandom)
+        return Journal.create(folder, master_key=key, wall_ns=time.time_ns, entropy=os.urandom)
+
+    created = create_home(home.path, fill)
+    return InitView(
+        home=str(home.path),
+        log_id=created.log_id,
+        public_key_file=str(home.public_key_file),
+        recovery_key=encode_recovery(key or b""),
+    )
+
+
+def _verdict(
+    folder: Path, key: bytes | None, public_key: bytes | None, *, every_signature: bool
+) -> AuditVerdict:
+    report = verify(folder, master_key=key, public_key=public_key, every_signature=every_signature)
+    bad = report.first_bad
+    return AuditVerdict(
+        ok=report.ok,
+        size=report.size,
+        root=report.root.hex(),
+        epochs=report.epochs,
+        signatures=report.signatures,
+        heads=report.heads,
+        with_key=key is not None,
+        damage=bad.kind.value if bad else None,
+        first_bad=bad.seq if bad else None,
+        problem=bad.problem if bad else None,
+        remedy=bad.remedy if bad else None,
+        known_up_to=report.known_up_to,
+    )

@@ -1,0 +1,202 @@
+"""Performing one action: the only place where a decision becomes an effect.
+
+Owns the way from an action to its result. It catches every failure of a step
+and turns it into a result; it neither decides nor writes the journal, save
+through the two callbacks it is given (a child's identity, progress).
+
+Laws
+A1. Every action ends in exactly one result, whatever the step raised.
+A2. A child runs its command only after its identity is in the journal.
+A3. A command gets its step's idempotency key, the same on each attempt.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from noodle_engine.execute.children import Ended, environment_for, run_child
+from noodle_engine.execute.health import Attempt, attempt_once, named, watch
+from noodle_engine.execute.processes import Identity
+from noodle_engine.machine.decide import Do, Probe, ProbeAnswer, Probed, StepResult
+from noodle_engine.machine.plan import Hook, HookPoint, PlanComponent, Step, StepName
+from noodle_engine.machine.records import Observation
+from noodle_engine.machine.states import HoldReason, Outcome
+from noodle_engine.machine.text import path_bytes
+from noodle_engine.machine.upgrade import Upgrade
+from noodle_engine.targets.base import Source, StepContext
+from noodle_engine.targets.failures import ForeignFound
+from noodle_engine.targets.load import load_target
+from noodle_journal.errors import NoodleError
+
+__all__ = ["Performer", "local_path"]
+
+_HOOKS = frozenset(point.value for point in HookPoint)
+
+
+def local_path(text: str) -> Path:
+    """The path that a stored text stands for."""
+    return Path(os.fsdecode(path_bytes(text)))
+
+
+@dataclass(slots=True)
+class Performer:
+    """Performs the actions of one upgrade.
+
+    `child_started` journals a child's identity and returns once it is durable.
+    `restore_source` finds the payload of a component's old version, if any is
+    kept. `descriptors` are the target locks that children inherit. `stop` ends
+    a forward step; `hurry` only ends waiting between health checks.
+    """
+
+    log_id: str
+    now_ms: Callable[[], int]
+    child_started: Callable[[str, Identity], None]
+    restore_source: Callable[[PlanComponent], Source | None]
+    descriptors: Sequence[int] = ()
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    stop: threading.Event = field(default_factory=threading.Event)
+    hurry: threading.Event = field(default_factory=threading.Event)
+    progress: Callable[[str, int, int], None] = lambda _step, _done, _total: None
+
+    def probe(self, upgrade: Upgrade, action: Probe) -> Probed:
+        """Look how far a step in doubt came. A hook cannot be probed: it runs again."""
+        step = action.step
+        if step.name.value in _HOOKS or step.name is StepName.HEALTH:
+            return Probed(step.id, ProbeAnswer.NOT_DONE)
+        component = upgrade.plan.component(step.component)
+        context = self._context(upgrade, step, f"{upgrade.id}:{step.id}")
+        found = load_target(component.kind).probe(step.name, context)
+        return Probed(step.id, found.answer, found.observed)
+
+    def do(self, upgrade: Upgrade, action: Do) -> StepResult:
+        """Do a step, or take it back (law A1)."""
+        began = self.now_ms()
+        observed: Observation | None = None
+        error: str | None = None
+        output: str | None = None
+        foreign: str | None = None
+        hold: HoldReason | None = None
+        try:
+            if action.step.name.value in _HOOKS:
+                error, output, hold = self._hook(upgrade, action)
+            elif action.step.name is StepName.HEALTH:
+                error, output = self._health(upgrade, action)
+            else:
+                observed = self._target_step(upgrade, action)
+        except ForeignFound as found:
+            error, foreign = str(found), found.found
+        except NoodleError as failure:
+            error = f"{failure.problem} ({failure.cause}); {failure.remedy}"
+        except OSError as failure:
+            error = f"{failure.strerror or failure}: {failure.filename or action.step.component}"
+        return StepResult(
+            step=action.step.id,
+            key=action.key,
+            attempt=action.attempt,
+            undo=action.undo,
+            outcome=Outcome.DONE if error is None else Outcome.FAILED,
+            observed=observed,
+            duration_ms=max(0, self.now_ms() - began),
+            error=error,
+            output=output,
+            foreign=foreign,
+            hold=hold,
+            stopped=action.step.name is StepName.HEALTH and self.hurry.is_set(),
+        )
+
+    def _target_step(self, upgrade: Upgrade, action: Do) -> Observation:
+        component = upgrade.plan.component(action.step.component)
+        target = load_target(component.kind)
+        context = self._context(upgrade, action.step, action.key)
+        if action.undo:
+            return target.undo(action.step.name, context)
+        return target.do(action.step.name, context)
+
+    def _context(self, upgrade: Upgrade, step: Step, key: str) -> StepContext:
+        component = upgrade.plan.component(step.component)
+        source = None
+        if component.source is not None:
+            source = Source(
+                local_path(component.source), component.root, point=component.point is not None
+            )
+        return StepContext(
+            upgrade=upgrade.id,
+            key=key,
+            component=component,
+            path=local_path(component.target),
+            home_log=self.log_id,
+            source=source,
+            expected_old=upgrade.expected_old(component),
+            expected_new=upgrade.expected_new(component),
+            snapshot=upgrade.observed(StepName.SNAPSHOT, component.name),
+            from_version=component.from_version,
+            restore=upgrade.restore,
+            restore_source=self.restore_source(component) if upgrade.restore else None,
+            stop=self.stop,
+            progress=lambda done, total: self.progress(step.id, done, total),
+        )
+
+    def _hook(
+        self, upgrade: Upgrade, action: Do
+    ) -> tuple[str | None, str | None, HoldReason | None]:
+        component = upgrade.plan.component(action.step.component)
+        hook = component.hooks[action.step.index]
+        command = hook.undo if action.undo else hook.command
+        if command is None:
+            if hook.reversible:
+                return None, None, None
+            return "its hook cannot be taken back", None, HoldReason.IRREVERSIBLE
+        ended = self._run(upgrade, action, hook, command, hook.timeout_ms)
+        error = None if ended.succeeded else f"{command[0]} {ended.how}"
+        return error, ended.output or None, None
+
+    def _run(
+        self,
+        upgrade: Upgrade,
+        action: Do,
+        hook: Hook | None,
+        command: Sequence[str],
+        timeout_ms: int,
+    ) -> Ended:
+        component = upgrade.plan.component(action.step.component)
+        return run_child(
+            command,
+            environment=environment_for(
+                hook,
+                upgrade=upgrade.id,
+                key=action.key,
+                from_version=component.from_version,
+                to_version=component.to_version,
+                base=self.environment,
+            ),
+            folder=local_path(component.target).parent,
+            timeout_ms=timeout_ms,
+            stop=self.stop,
+            inherit=self.descriptors,
+            started=lambda child: self.child_started(action.step.id, child),
+        )
+
+    def _health(self, upgrade: Upgrade, action: Do) -> tuple[str | None, str | None]:
+        component = upgrade.plan.component(action.step.component)
+        check = component.health[action.step.index]
+
+        def run(command: Sequence[str], timeout_ms: int) -> Ended:
+            return self._run(upgrade, action, None, command, timeout_ms)
+
+        def attempt() -> Attempt:
+            return attempt_once(check, run=run)
+
+        verdict = watch(
+            check,
+            attempt,
+            now_ms=self.now_ms,
+            wait=self.hurry.wait,
+            deadline_ms=self.now_ms() + check.within_ms,
+        )
+        if verdict.passed:
+            return None, verdict.detail
+        return f"{named(check)}: {verdict.detail}", None

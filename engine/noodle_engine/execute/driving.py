@@ -1,0 +1,202 @@
+"""Driving one upgrade: intent, do, done, until it ends or waits.
+
+Owns the loop body. `begin` takes the target locks and decides the first
+action, `perform` does it, `record` makes its result and the next intent
+durable. A process may die between any two of them, and inside each.
+
+Laws
+D6. `perform` is only ever called with an action whose intent is durable.
+D7. Children of an earlier process are ended before a target is locked.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from noodle_engine.execute.actions import Performer, local_path
+from noodle_engine.execute.processes import Identity, end_orphan
+from noodle_engine.machine.decide import (
+    Action,
+    Decision,
+    Probe,
+    Resumed,
+    Said,
+    StepResult,
+    TurnBack,
+    advance,
+    decide,
+    note,
+)
+from noodle_engine.machine.plan import PlanComponent
+from noodle_engine.machine.records import Noted
+from noodle_engine.machine.states import TERMINAL, Reason
+from noodle_engine.machine.upgrade import Upgrade
+from noodle_engine.targets.base import Source, TargetLock
+from noodle_engine.targets.load import load_target
+from noodle_journal.errors import NoodleError
+from noodle_journal.failures import JournalFull
+
+if TYPE_CHECKING:
+    from noodle_engine.execute.engine import Engine
+
+__all__ = ["Control", "Driving"]
+
+ORPHAN_WAIT_MS_MAX = 10_000
+
+
+@dataclass(slots=True)
+class Control:
+    """How others speak to a driven upgrade.
+
+    `mutex` orders its records. `leaving` ends it after the running step,
+    `stop` ends a running forward step, `hurry` only a wait between checks.
+    """
+
+    mutex: threading.RLock = field(default_factory=threading.RLock)
+    stop: threading.Event = field(default_factory=threading.Event)
+    hurry: threading.Event = field(default_factory=threading.Event)
+    leaving: bool = False
+
+    def leave(self) -> None:
+        """Stop after the step that runs."""
+        self.leaving = True
+        self.hurry.set()
+
+    def turn_back(self) -> None:
+        """Cut the forward step that runs short."""
+        self.stop.set()
+        self.hurry.set()
+
+
+class Driving:
+    """One upgrade being driven by this process."""
+
+    def __init__(self, engine: Engine, upgrade: str, actor: str, control: Control) -> None:
+        self._engine = engine
+        self._upgrade = upgrade
+        self._actor = actor
+        self._control = control
+        self._locks: list[TargetLock] = []
+
+    def begin(self, *, resumed: bool, take_over: bool = False) -> Action | None:
+        """Lock the targets and decide the first action; its intent is durable."""
+        upgrade = self._engine.open_upgrade(self._upgrade)
+        for child in upgrade.children.values():
+            end_orphan(Identity.parse(child), wait_ms_max=ORPHAN_WAIT_MS_MAX)
+        refused = self._lock_targets(upgrade, take_over=take_over)
+        with self._control.mutex:
+            upgrade = self._engine.open_upgrade(self._upgrade)
+            now = self._engine.clock.now_ms()
+            if refused is not None and not upgrade.undoing:
+                why = f"{refused.problem} ({refused.cause}); {refused.remedy}"
+                decision = decide(upgrade, TurnBack(Reason.REFUSED, why), now)
+            elif resumed:
+                decision = decide(upgrade, Resumed(), now)
+            else:
+                decision = advance(upgrade, now)
+            return self._commit(upgrade, decision)
+
+    def perform(self, action: Action) -> Said:
+        """Do an action. Every failure of its step is in the result."""
+        upgrade = self._engine.open_upgrade(self._upgrade)
+        performer = self._performer()
+        if upgrade.undoing:
+            # What turned it back must not cut the way back short.
+            performer = replace(performer, stop=threading.Event(), hurry=threading.Event())
+        if isinstance(action, Probe):
+            return performer.probe(upgrade, action)
+        return performer.do(upgrade, action)
+
+    def record(self, said: Said) -> Action | None:
+        """Make a result durable; unless we are leaving, with the next intent."""
+        with self._control.mutex:
+            upgrade = self._engine.open_upgrade(self._upgrade)
+            now = self._engine.clock.now_ms()
+            if self._control.leaving:
+                if not (isinstance(said, StepResult) and said.stopped):
+                    self._engine.record(upgrade, note(upgrade, said, now), self._actor)
+                return None
+            try:
+                return self._commit(upgrade, decide(upgrade, said, now))
+            except JournalFull:
+                return self._turn_back_on_full_disk(upgrade, said)
+
+    def close(self) -> None:
+        """Give the target locks up."""
+        while self._locks:
+            self._locks.pop().release()
+
+    def _commit(
+        self, upgrade: Upgrade, decision: Decision, *, going_back: bool = False
+    ) -> Action | None:
+        self._engine.record(upgrade, decision.events, self._actor, going_back=going_back)
+        return decision.action
+
+    def _turn_back_on_full_disk(self, upgrade: Upgrade, said: Said) -> Action | None:
+        """The journal's disk is full: record what happened from the reserve, and undo it."""
+        now = self._engine.clock.now_ms()
+        noted = note(upgrade, said, now)
+        self._engine.record(upgrade, noted, self._actor, going_back=True)
+        current = self._engine.world.upgrades.get(self._upgrade)
+        if current is None:
+            return None
+        if current.undoing or current.state in TERMINAL or current.hold is not None:
+            return self._commit(current, advance(current, now), going_back=True)
+        full = TurnBack(Reason.STEP_FAILED, "the disk that holds the journal is full")
+        return self._commit(current, decide(current, full, now), going_back=True)
+
+    def _lock_targets(self, upgrade: Upgrade, *, take_over: bool) -> NoodleError | None:
+        """Lock every target, in the order of their paths; a failure is returned.
+
+        Before anything was staged it is a refusal; later it is raised, for
+        then somebody else holds a target that is ours.
+        """
+        for component in sorted(upgrade.plan.components, key=lambda one: one.target):
+            target = load_target(component.kind)
+            path = local_path(component.target)
+            try:
+                lock = target.lock(path, self._engine.journal.log_id, take_over=take_over)
+            except NoodleError as failure:
+                self.close()
+                if any(state.attempt for state in upgrade.steps.values()):
+                    raise
+                return failure
+            self._locks.append(lock)
+        return None
+
+    def _performer(self) -> Performer:
+        return Performer(
+            log_id=self._engine.journal.log_id,
+            now_ms=self._engine.clock.now_ms,
+            child_started=self._child_started,
+            restore_source=self._restore_source,
+            descriptors=self._descriptors,
+            environment=dict(os.environ),
+            stop=self._control.stop,
+            hurry=self._control.hurry,
+        )
+
+    @property
+    def _descriptors(self) -> Sequence[int]:
+        return [lock.descriptor for lock in self._locks]
+
+    def _child_started(self, step: str, child: Identity) -> None:
+        data = {"step": step, "child": child.text}
+        started = Noted("child.started", f"{step} runs as process {child.pid}", data)
+        with self._control.mutex:
+            upgrade = self._engine.open_upgrade(self._upgrade)
+            self._engine.record(upgrade, (started,), self._actor)
+
+    def _restore_source(self, component: PlanComponent) -> Source | None:
+        """The registry's payload of a component's old version, if it is whole."""
+        if component.from_version is None:
+            return None
+        try:
+            release = self._engine.releases.load(component.name, component.from_version)
+        except NoodleError:
+            return None
+        return Source(release.payload, release.content)

@@ -1,0 +1,364 @@
+"""What the execution layer refuses, as failures. Nothing was changed before one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from noodle_journal.errors import NoodleError
+
+__all__ = [
+    "ComponentBusy",
+    "ComponentUnknown",
+    "DowngradeRefused",
+    "HolderSilent",
+    "HomeAbsent",
+    "HomeExists",
+    "HomeFormatUnknown",
+    "HomeOwnedByOther",
+    "HomeUnusable",
+    "Interrupted",
+    "NotAuthorised",
+    "NotCompatible",
+    "NothingInstalled",
+    "PlanMalformed",
+    "PlanStale",
+    "PointAbsent",
+    "RequestRefused",
+    "RollbackDisabled",
+    "SettingsRefused",
+    "TargetsOverlap",
+    "UpgradeUnknown",
+    "UpgradesDisabled",
+]
+
+
+class _Refused(NoodleError):
+    """A refusal: the target is as before."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class HomeAbsent(_Refused):
+    """There is no home where one is expected."""
+
+    code: ClassVar[str] = "home_absent"
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, home: str) -> None:
+        super().__init__(
+            problem=f"there is no Noodle home at {home}",
+            cause="it has no file `format`, which `noodle init` makes last",
+            remedy=f"run `noodle --home {home} init`, or name the right home with --home",
+            data={"home": home},
+        )
+
+
+class HomeExists(_Refused):
+    """`init` found something there already."""
+
+    code: ClassVar[str] = "home_exists"
+
+    def __init__(self, home: str) -> None:
+        super().__init__(
+            problem=f"{home} is there already and is not an empty folder",
+            cause="a home is only made where nothing is, so that no journal is ever replaced",
+            remedy="use it as it is (`noodle status`), or choose another folder with --home",
+            data={"home": home},
+        )
+
+
+class HomeUnusable(_Refused):
+    """The home cannot be made or used because of the file system around it."""
+
+    code: ClassVar[str] = "home_unusable"
+
+    def __init__(self, home: str, cause: str) -> None:
+        super().__init__(
+            problem=f"the home {home} cannot be used",
+            cause=cause,
+            remedy="run `noodle doctor`, then mend what it names or choose another --home",
+            data={"home": home},
+        )
+
+
+class HomeOwnedByOther(_Refused):
+    """The home belongs to another user."""
+
+    code: ClassVar[str] = "home_owned_by_other"
+    exit_code: ClassVar[int] = 7
+
+    def __init__(self, home: str, owner: int, user: int) -> None:
+        super().__init__(
+            problem=f"the home {home} belongs to user {owner}, and you are user {user}",
+            cause="only a home's owner and root may use it",
+            remedy=f"run the command as user {owner} (`sudo -u '#{owner}' noodle ...`)",
+            data={"home": home, "owner": owner, "user": user},
+        )
+
+
+class HomeFormatUnknown(_Refused):
+    """The home was made by a version with another format."""
+
+    code: ClassVar[str] = "home_format_unknown"
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, home: str, found: str, known: int) -> None:
+        newer = found.isdigit() and int(found) > known
+        super().__init__(
+            problem=f"the home {home} has format {found!r}, and this version knows {known}",
+            cause="a newer version of Noodle made it" if newer else "its file `format` is damaged",
+            remedy=(
+                "use that version"
+                if newer
+                else f"if you are sure that it is a home of this version, write {known} into it"
+            ),
+            data={"home": home, "found": found, "known": known},
+        )
+
+
+class SettingsRefused(_Refused):
+    """Settings that cannot be used, all named."""
+
+    code: ClassVar[str] = "settings_invalid"
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        named = list(problems)
+        super().__init__(
+            problem="settings cannot be used: " + "; ".join(named),
+            cause="a value, name or file among the settings is not valid",
+            remedy="correct the named places; status, audit, resume and rollback work meanwhile",
+            data={"problems": named},
+        )
+
+
+class UpgradesDisabled(_Refused):
+    """Forward upgrades are switched off."""
+
+    code: ClassVar[str] = "upgrades_disabled"
+
+    def __init__(self) -> None:
+        super().__init__(
+            problem="upgrades are switched off",
+            cause="the setting runtime_upgrade.enabled is false",
+            remedy="set it to true, or NOODLE_RUNTIME_UPGRADE_ENABLED=1; going back works as it is",
+        )
+
+
+class RollbackDisabled(_Refused):
+    """Undoing a committed upgrade is switched off."""
+
+    code: ClassVar[str] = "rollback_disabled"
+
+    def __init__(self) -> None:
+        super().__init__(
+            problem="going back from a committed upgrade is switched off",
+            cause="the setting runtime_upgrade.rollback.enabled is false",
+            remedy="set it to true, or apply the wanted version as an upgrade",
+        )
+
+
+class ComponentUnknown(_Refused):
+    """No release of that name and version is known."""
+
+    code: ClassVar[str] = "component_unknown"
+
+    def __init__(self, wanted: str, known: Iterable[str], nearest: str = "") -> None:
+        names = list(known)
+        hint = f" (did you mean {nearest}?)" if nearest else ""
+        super().__init__(
+            problem=f"{wanted} is not known{hint}",
+            cause="known: " + (", ".join(names) if names else "nothing yet"),
+            remedy="make its release known with `noodle component add FOLDER`",
+            data={"wanted": wanted, "known": names},
+        )
+
+
+class NothingInstalled(_Refused):
+    """The component is not installed by this home."""
+
+    code: ClassVar[str] = "nothing_installed"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            problem=f"{name} is not installed by this home",
+            cause="the journal holds no committed upgrade that put it in place",
+            remedy="run `noodle status` to see what is installed",
+            data={"component": name},
+        )
+
+
+class PointAbsent(_Refused):
+    """There is nothing to go back to."""
+
+    code: ClassVar[str] = "point_absent"
+
+    def __init__(self, name: str, wanted: str | None, kept: Iterable[str]) -> None:
+        names = list(kept)
+        super().__init__(
+            problem=f"{name} has no kept old version{f' {wanted}' if wanted else ''} to go back to",
+            cause="kept: " + (", ".join(names) if names else "none"),
+            remedy=f"apply the wanted version as an upgrade: `noodle apply {name}@VERSION`",
+            data={"component": name, "kept": names},
+        )
+
+
+class NotCompatible(_Refused):
+    """Versions do not go together."""
+
+    code: ClassVar[str] = "not_compatible"
+
+    def __init__(self, *, problem: str, cause: str, remedy: str) -> None:
+        super().__init__(problem=problem, cause=cause, remedy=remedy)
+
+
+class ComponentBusy(_Refused):
+    """Another upgrade of the same component or target is open."""
+
+    code: ClassVar[str] = "component_busy"
+
+    def __init__(self, name: str, upgrade: str) -> None:
+        super().__init__(
+            problem=f"{name} is part of upgrade {upgrade}, which is not finished",
+            cause="two upgrades never act on one target",
+            remedy=f"run `noodle status {upgrade}`, then `noodle resume` or `noodle abort` it",
+            data={"component": name, "upgrade": upgrade},
+        )
+
+
+class TargetsOverlap(_Refused):
+    """Two targets are one, or one lies in the other."""
+
+    code: ClassVar[str] = "targets_overlap"
+
+    def __init__(self, first: str, second: str, path: str) -> None:
+        super().__init__(
+            problem=f"{first} and {second} both want {path}",
+            cause="nested or equal targets cannot be exchanged independently",
+            remedy="give each component a target of its own",
+            data={"first": first, "second": second, "path": path},
+        )
+
+
+class PlanMalformed(_Refused):
+    """A plan file cannot be read."""
+
+    code: ClassVar[str] = "plan_malformed"
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, path: str, found: str) -> None:
+        super().__init__(
+            problem=f"the plan {path} cannot be used: {found}",
+            cause="it is not a plan file of this version, or it was edited",
+            remedy="make it again with `noodle plan ... --out FILE`",
+            data={"path": path},
+        )
+
+
+class PlanStale(_Refused):
+    """The world moved since the plan was made."""
+
+    code: ClassVar[str] = "plan_stale"
+
+    def __init__(self, moved: Iterable[str]) -> None:
+        named = list(moved)
+        super().__init__(
+            problem="the plan no longer fits: " + "; ".join(named),
+            cause="versions, targets or settings changed after it was made",
+            remedy="make the plan again and look at it",
+            data={"moved": named},
+        )
+
+
+class UpgradeUnknown(_Refused):
+    """No such upgrade."""
+
+    code: ClassVar[str] = "upgrade_unknown"
+
+    def __init__(self, wanted: str, matches: Iterable[str] = ()) -> None:
+        found = list(matches)
+        super().__init__(
+            problem=(
+                f"{wanted} names {len(found)} upgrades"
+                if found
+                else f"no upgrade is called {wanted}"
+            ),
+            cause="an id, or a beginning of one that only one upgrade has, is needed",
+            remedy="run `noodle history` to see the ids",
+            data={"wanted": wanted, "matches": found},
+        )
+
+
+class RequestRefused(_Refused):
+    """The same request key was used for another plan."""
+
+    code: ClassVar[str] = "request_key_reused"
+
+    def __init__(self, key: str, upgrade: str) -> None:
+        super().__init__(
+            problem=f"the key {key} belongs to upgrade {upgrade}, which has another plan",
+            cause="an idempotency key names one request for ever",
+            remedy="use a new key for a new request",
+            data={"key": key, "upgrade": upgrade},
+        )
+
+
+class HolderSilent(_Refused):
+    """Another process holds the home and does not answer."""
+
+    code: ClassVar[str] = "holder_silent"
+    exit_code: ClassVar[int] = 9
+
+    def __init__(self, home: str, holder: int | None, cause: str) -> None:
+        who = f"process {holder}" if holder else "another process"
+        super().__init__(
+            problem=f"{who} holds {home} and does not answer",
+            cause=cause,
+            remedy=f"wait for it, or look at it with `ps {holder or ''}`; nothing was changed",
+            data={"home": home, "holder": holder},
+        )
+
+
+class NotAuthorised(_Refused):
+    """The caller may not do this."""
+
+    code: ClassVar[str] = "not_authorised"
+    exit_code: ClassVar[int] = 7
+
+    def __init__(self, subject: str, permission: str) -> None:
+        super().__init__(
+            problem=f"{subject} may not {permission}",
+            cause="only the home's owner and root may",
+            remedy="run the command as the home's owner",
+            data={"subject": subject, "permission": permission},
+        )
+
+
+class Interrupted(NoodleError):
+    """The command was interrupted; the upgrade can be resumed."""
+
+    code: ClassVar[str] = "interrupted"
+    exit_code: ClassVar[int] = 130
+
+    def __init__(self, upgrade: str) -> None:
+        super().__init__(
+            problem=f"upgrade {upgrade} was interrupted",
+            cause="it stopped after the step that was running",
+            remedy=f"run `noodle resume {upgrade}`, or `noodle abort {upgrade}`",
+            data={"upgrade": upgrade},
+        )
+
+
+class DowngradeRefused(_Refused):
+    """An older version was asked for as an upgrade."""
+
+    code: ClassVar[str] = "downgrade_refused"
+
+    def __init__(self, name: str, installed: str, wanted: str) -> None:
+        super().__init__(
+            problem=f"{name} {wanted} is older than the installed {installed}",
+            cause="a downgrade may meet data that only the newer version understands",
+            remedy=f"go back with `noodle rollback {name}`, or apply a newer version",
+            data={"component": name, "installed": installed, "wanted": wanted},
+        )

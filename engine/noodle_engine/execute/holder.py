@@ -1,0 +1,79 @@
+"""Holding a home: the lock, the engine, and the socket that others use.
+
+Owns the life of the one process that writes: it takes the lock, opens the
+journal, listens, and gives all of it up in the reverse order.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+
+from noodle_engine.disk.failures import LockHeld
+from noodle_engine.disk.locks import lock_file, lock_holder
+from noodle_engine.execute.engine import Engine
+from noodle_engine.execute.home import Home
+from noodle_engine.execute.opening import open_engine
+from noodle_engine.execute.operations import Operations
+from noodle_engine.execute.service import Client, Peer, Server
+from noodle_engine.machine.records import Access
+
+__all__ = ["Holder", "client_of", "take"]
+
+LOCK_WAIT_MS_MAX = 0
+
+
+class Holder:
+    """A held home."""
+
+    def __init__(self, home: Home, engine: Engine, environment: Mapping[str, str]) -> None:
+        self.engine = engine
+        self.operations = Operations(engine, environment)
+        self._server = Server(
+            home.socket_file,
+            home.path.stat().st_uid,
+            self.operations.answer,
+            self._access,
+        )
+        self._closing = threading.Lock()
+        self._closed = False
+        self._server.start()
+
+    def _access(self, peer: Peer, permission: str, allowed: bool) -> None:  # noqa: FBT001
+        self.engine.record_access(Access(peer.name, permission, allowed, f"socket:{peer.pid}"))
+
+    def close(self) -> None:
+        """Wait for what runs, stop listening, give the journal and the lock up."""
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+        try:
+            self.engine.drain()
+            self._server.close()
+            self.engine.drain()
+        finally:
+            self.engine.close()
+
+
+def take(home: Home, environment: Mapping[str, str], *, adopt: bool = False) -> Holder | None:
+    """Hold the home, or None if somebody else does.
+
+    Raises what opening the journal raises; nothing is held then.
+    """
+    try:
+        lock = lock_file(home.lock_file, wait_ms_max=LOCK_WAIT_MS_MAX)
+    except LockHeld:
+        return None
+    engine = open_engine(home, lock, environment, adopt=adopt)
+    try:
+        return Holder(home, engine, environment)
+    except BaseException:
+        engine.close()
+        raise
+
+
+def client_of(home: Home) -> Client:
+    """How to speak to the process that holds the home."""
+    find: Callable[[], int | None] = lambda: lock_holder(home.lock_file)  # noqa: E731
+    return Client(home.socket_file, home.path, find)

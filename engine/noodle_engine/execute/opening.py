@@ -1,0 +1,138 @@
+"""Opening a home: to read beside a writer, or as the one writer.
+
+Owns the order in which a home is opened: format, owner, settings, key, lock,
+journal, fold. A settings error stops forward work only: going back and
+reading run on what the journal holds (promise 7).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from noodle_engine.disk.locks import FileLock
+from noodle_engine.execute.engine import Engine, fold_loaded
+from noodle_engine.execute.failures import SettingsRefused
+from noodle_engine.execute.home import Home, machine_id, settings_of
+from noodle_engine.execute.live_clock import LiveClock
+from noodle_engine.machine.codec import encode
+from noodle_engine.machine.upgrade import Fold
+from noodle_engine.registry.store import ReleaseStore
+from noodle_journal import Identity, Journal, Reader, Record
+from noodle_journal.keys import load_master_key
+from noodle_policies.settings.sources import Loaded
+
+__all__ = ["Settled", "master_key_of", "open_engine", "open_reader", "settle"]
+
+EPOCH_SECONDS_DEFAULT = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The settings in force, or why there are none."""
+
+    loaded: Loaded | None
+    failure: SettingsRefused | None
+
+    def must(self) -> Loaded:
+        """The settings; raises the failure if there are none."""
+        if self.loaded is None:
+            raise self.failure or SettingsRefused(["no settings"])
+        return self.loaded
+
+
+def settle(home: Home, environment: Mapping[str, str]) -> Settled:
+    """Read the settings; a failure is kept, not raised."""
+    try:
+        return Settled(settings_of(home, environment), None)
+    except SettingsRefused as failure:
+        return Settled(None, failure)
+
+
+def master_key_of(home: Home, environment: Mapping[str, str], settled: Settled) -> bytes:
+    """The master key: a set variable wins, else the source that the settings name.
+
+    With settings that cannot be read the home's key file is tried, so that
+    going back works. Raises KeyMissing or WrongKey's kin of the journal.
+    """
+    source = settled.loaded.settings.key_source if settled.loaded else "file"
+    key_file = home.master_key_file if source == "file" else None
+    return load_master_key(variable=environment.get("NOODLE_JOURNAL_KEY"), file=key_file)
+
+
+def open_reader(home: Home, environment: Mapping[str, str]) -> tuple[Reader, Callable[[], Fold]]:
+    """A reader of the journal, and the fold as of its opening (made when asked for)."""
+    home.check()
+    key = master_key_of(home, environment, settle(home, environment))
+    reader = Journal.read_only(home.path, master_key=key)
+
+    def world() -> Fold:
+        loaded = reader.load()
+        return fold_loaded(loaded.state, loaded.records)
+
+    return reader, world
+
+
+def open_engine(
+    home: Home,
+    lock: FileLock,
+    environment: Mapping[str, str],
+    *,
+    adopt: bool = False,
+    entropy: Callable[[int], bytes] = os.urandom,
+) -> Engine:
+    """Become the home's engine. The lock is held already, and is the engine's from now on.
+
+    Raises what the journal says of a key, damage, place or head; the lock is
+    released then.
+    """
+    try:
+        settled = settle(home, environment)
+        key = master_key_of(home, environment, settled)
+        epoch_s = (
+            settled.loaded.settings.key_rotation_interval
+            if settled.loaded
+            else EPOCH_SECONDS_DEFAULT
+        )
+        holder: list[Engine] = []
+
+        def state() -> Mapping[str, Any]:
+            return encode(holder[0].world)
+
+        def committed(records: Sequence[Record]) -> None:
+            holder[0].committed(records)
+
+        clock_box: list[LiveClock] = []
+        journal = Journal.open(
+            home.path,
+            master_key=key,
+            wall_ns=lambda: clock_box[0].now_ns(),
+            entropy=entropy,
+            identity=Identity.of(home.path / "journal.db", machine_id()),
+            state=state,
+            on_commit=committed,
+            adopt=adopt,
+            epoch_seconds_max=epoch_s,
+        )
+        loaded = journal.load()
+        world = fold_loaded(loaded.state, loaded.records)
+        clock = LiveClock(world.at_ms)
+        clock_box.append(clock)
+        engine = Engine(home, lock, journal, clock, ReleaseStore(home.path), world)
+        holder.append(engine)
+    except BaseException:
+        lock.release()
+        raise
+    return engine
+
+
+def releases_of(home: Home) -> ReleaseStore:
+    """The releases that the home knows."""
+    return ReleaseStore(home.path)
+
+
+def by_name(store: ReleaseStore) -> dict[str, Sequence[str]]:
+    """Every known release's versions, by name."""
+    return {name: store.versions(name) for name in store.names()}

@@ -1,0 +1,227 @@
+"""What can be asked of the engine, by a caller in this process or by the socket.
+
+Owns the operations: each takes plain arguments and returns a view, the same
+whichever way it was asked.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from noodle_engine.execute import reading
+from noodle_engine.execute.engine import Engine, Heard
+from noodle_engine.execute.failures import (
+    ComponentBusy,
+    Interrupted,
+    RollbackDisabled,
+    UpgradesDisabled,
+)
+from noodle_engine.execute.ids import new_upgrade_id
+from noodle_engine.execute.opening import settle
+from noodle_engine.execute.planning import check_world
+from noodle_engine.execute.service import Peer, Tell
+from noodle_engine.execute.views import UpgradeView
+from noodle_engine.execute.wording import sentence
+from noodle_engine.machine.codec import JsonObject, decode, encode
+from noodle_engine.machine.plan import Plan
+from noodle_engine.machine.records import Noted
+from noodle_engine.machine.states import Direction, OnCrash, Release
+from noodle_policies.settings.model import settings_hash
+
+__all__ = ["Operations", "heard_object"]
+
+POLL_S_MAX = 0.2
+NOTES = frozenset({"component.added", "component.forgotten", "journal.taken_over"})
+
+Hear = Callable[[Heard], None]
+
+
+def heard_object(heard: Heard) -> JsonObject:
+    """A heard record as it goes over the socket."""
+    return {
+        "seq": heard.seq,
+        "upgrade": heard.entry.upgrade,
+        "label": heard.entry.label,
+        "text": sentence(heard.entry),
+        "at_ms": heard.entry.at_ms,
+    }
+
+
+class Operations:
+    """The operations on one engine."""
+
+    def __init__(self, engine: Engine, environment: Mapping[str, str]) -> None:
+        self._engine = engine
+        self._environment = environment
+
+    def apply(
+        self,
+        plan: Plan,
+        *,
+        actor: str,
+        on_crash: OnCrash = OnCrash.FORWARD,
+        request_key: str | None = None,
+        take_over: bool = False,
+    ) -> str:
+        """Request exactly this plan. Returns the upgrade's id.
+
+        Raises PlanStale if the world moved, UpgradesDisabled, RollbackDisabled,
+        ComponentBusy; then nothing was recorded.
+        """
+        engine = self._engine
+        settled = settle(engine.home, self._environment)
+        if plan.direction is Direction.FORWARD:
+            loaded = settled.must()
+            if not loaded.settings.enabled:
+                raise UpgradesDisabled
+        elif settled.loaded is not None and not settled.loaded.settings.rollback_enabled:
+            raise RollbackDisabled
+        by_key = settled.loaded.by_key if settled.loaded else {}
+        digest = settings_hash(by_key)
+        known = request_key is not None and request_key in engine.world.request_keys
+        if not known:
+            check_world(plan, engine.world, digest, lambda kind, path: kind.observe(path).root)
+        now = engine.clock.now_ms()
+        return engine.submit(
+            plan,
+            upgrade=new_upgrade_id(now, os.urandom(16)),
+            actor=actor,
+            settings=by_key,
+            settings_hash=digest,
+            on_crash=on_crash,
+            request_key=request_key,
+            take_over=take_over,
+        )
+
+    def resume(self, upgrade: str | None, *, actor: str, release: Release | None) -> list[str]:
+        """Take up one upgrade, or all that are open. Returns their ids."""
+        engine = self._engine
+        if upgrade is None:
+            wanted: Sequence[str] = list(engine.world.upgrades)
+        else:
+            wanted = [reading.find_upgrade(engine.journal, engine.world, upgrade).id]
+        taken = []
+        for one in wanted:
+            if one in engine.world.upgrades:
+                engine.resume(one, actor=actor, release=release)
+            taken.append(one)
+        return taken
+
+    def abort(self, upgrade: str, *, actor: str) -> str:
+        """Turn an upgrade back. Returns its id."""
+        found = reading.find_upgrade(self._engine.journal, self._engine.world, upgrade)
+        self._engine.abort(found.id, actor=actor)
+        return found.id
+
+    def note(self, code: str, text: str, data: Mapping[str, str], *, actor: str) -> None:
+        """Record one of the notes that commands write."""
+        if code not in NOTES:
+            raise ValueError(code)
+        if code == "component.forgotten":
+            name = data.get("component", "")
+            world = self._engine.world
+            for one in world.upgrades.values():
+                if any(component.name == name for component in one.plan.components):
+                    raise ComponentBusy(name, one.id)
+        self._engine.append([Noted(code, text, dict(data))], actor=actor)
+
+    def view(self, upgrade: str) -> UpgradeView:
+        """How an upgrade stands."""
+        engine = self._engine
+        return reading.upgrade_view(
+            engine.journal, reading.find_upgrade(engine.journal, engine.world, upgrade)
+        )
+
+    def follow(
+        self,
+        upgrade: str,
+        *,
+        hear: Hear | None = None,
+        stop: threading.Event | None = None,
+        wait_ms_max: int | None = None,
+    ) -> UpgradeView:
+        """Wait until nobody drives the upgrade any more, and say how it stands.
+
+        `stop` makes it stop after its step (then Interrupted is raised);
+        `wait_ms_max` only ends the waiting.
+        """
+        engine = self._engine
+        waited_ms = 0.0
+        unlisten = engine.listen(_only(upgrade, hear)) if hear else None
+        try:
+            while not engine.wait(upgrade, POLL_S_MAX):
+                waited_ms += POLL_S_MAX * 1000
+                if stop is not None and stop.is_set():
+                    engine.leave(upgrade)
+                    engine.wait(upgrade)
+                    if upgrade in engine.world.upgrades:
+                        raise Interrupted(upgrade)
+                if wait_ms_max is not None and waited_ms >= wait_ms_max:
+                    break
+        finally:
+            if unlisten is not None:
+                unlisten()
+        return self.view(upgrade)
+
+    # -- the socket -------------------------------------------------------
+
+    def answer(
+        self, peer: Peer, operation: str, arguments: Mapping[str, Any], tell: Tell
+    ) -> Mapping[str, Any]:
+        """Answer one request from the socket."""
+        actor = str(arguments.get("actor") or peer.name)
+        wait = bool(arguments.get("wait", True))
+        limit = arguments.get("wait_ms_max")
+        told: list[Heard] = []
+
+        def hear(heard: Heard) -> None:
+            told.append(heard)
+            tell(heard_object(heard))
+
+        match operation:
+            case "apply":
+                upgrade = self.apply(
+                    decode(Plan, arguments["plan"]),
+                    actor=actor,
+                    on_crash=OnCrash(arguments.get("on_crash", "forward")),
+                    request_key=arguments.get("request_key"),
+                    take_over=bool(arguments.get("take_over")),
+                )
+                ids = [upgrade]
+            case "resume":
+                release = arguments.get("release")
+                ids = self.resume(
+                    arguments.get("upgrade"),
+                    actor=actor,
+                    release=Release(release) if release else None,
+                )
+            case "abort":
+                ids = [self.abort(str(arguments["upgrade"]), actor=actor)]
+            case "note":
+                self.note(
+                    str(arguments["code"]),
+                    str(arguments["text"]),
+                    dict(arguments.get("data") or {}),
+                    actor=actor,
+                )
+                ids = []
+            case "ping":
+                return {"pid": os.getpid(), "running": list(self._engine.running)}
+            case _:
+                raise ValueError(operation)
+        views = [
+            self.follow(one, hear=hear, wait_ms_max=limit) if wait else self.view(one)
+            for one in ids
+        ]
+        return {"views": [encode(view) for view in views]}
+
+
+def _only(upgrade: str, hear: Hear) -> Hear:
+    def heard(one: Heard) -> None:
+        if one.entry.upgrade == upgrade:
+            hear(one)
+
+    return heard

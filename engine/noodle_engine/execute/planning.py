@@ -1,0 +1,435 @@
+"""From a request and the world as it is to a plan.
+
+Owns the reading of releases, targets and versions, and the refusal of plans
+that cannot hold. It changes nothing anywhere.
+
+Laws
+L1. Planning only reads; a plan that is refused leaves everything as it was.
+L2. What a plan needs later (roots, sources, hooks, checks) is in it by value.
+L3. Going back asks no version rule: only whether a kept old is there.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+import orjson
+
+from noodle_engine.execute.failures import (
+    ComponentBusy,
+    ComponentUnknown,
+    DowngradeRefused,
+    NotCompatible,
+    NothingInstalled,
+    PlanMalformed,
+    PlanStale,
+    PointAbsent,
+    TargetsOverlap,
+)
+from noodle_engine.machine.codec import decode, encode
+from noodle_engine.machine.failures import RecordUnreadable
+from noodle_engine.machine.plan import (
+    ABSENT,
+    COMPONENTS_MAX,
+    PLAN_FORMAT,
+    Diff,
+    Needs,
+    Plan,
+    PlanComponent,
+    World,
+    plan_hash,
+    steps_for,
+)
+from noodle_engine.machine.states import Direction
+from noodle_engine.machine.text import path_bytes, path_text
+from noodle_engine.machine.upgrade import Fold, Installed, Point
+from noodle_engine.registry.manifest import ReleaseManifest
+from noodle_engine.registry.names import order, parse_wanted, satisfies
+from noodle_engine.registry.store import Release, ReleaseStore
+from noodle_engine.targets.base import Source, Target, TargetPlan, TargetRequest
+from noodle_engine.targets.load import load_target
+from noodle_journal.errors import NoodleError
+
+__all__ = ["PLAN_BYTES_MAX", "Planned", "Planner", "check_world", "read_plan", "write_plan"]
+
+PLAN_BYTES_MAX = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan, and what needed no change (`name version`)."""
+
+    plan: Plan | None
+    already: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    component: PlanComponent
+    found: TargetPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """Builds plans against one state of the world.
+
+    `now_ms` stamps the plan; `settings_hash` is what it would run under.
+    """
+
+    world: Fold
+    releases: ReleaseStore
+    log_id: str
+    settings_hash: str
+    now_ms: Callable[[], int]
+    take_over: bool = False
+
+    def forward(self, wanted: Sequence[str], remove: Sequence[str] = ()) -> Planned:
+        """A plan to the wanted versions, and to none for what is removed.
+
+        Raises a NoodleError that says why it cannot be; nothing was changed.
+        """
+        already: list[str] = []
+        releases = [self._release(one) for one in wanted]
+        self._check_versions(releases, remove)
+        pieces: list[_Piece] = []
+        for release in releases:
+            piece = self._to_release(release)
+            if piece is None:
+                already.append(f"{release.manifest.name} {release.manifest.version}")
+            else:
+                pieces.append(piece)
+        pieces.extend(self._removal(name) for name in remove)
+        return Planned(self._plan(Direction.FORWARD, pieces), tuple(already))
+
+    def back(self, name: str, version: str | None = None) -> Planned:
+        """A plan back to a kept old version: the newest, or the one named."""
+        point = self._point(name, version)
+        installed = self.world.components.get(name)
+        target = load_target(point.kind)
+        path = Path(_decoded(point.target))
+        source = Source(Path(_decoded(point.location)), point.content or "", point=True)
+        found = target.plan(self._request(name, path, source, installed))
+        manifest = self._manifest_of(name, point.version)
+        # A version without a manifest of its own still has to be restarted.
+        hooked = manifest or self._manifest_of(name, installed.version if installed else None)
+        component = PlanComponent(
+            name=name,
+            kind=point.kind,
+            target=point.target,
+            root_from=found.root_from,
+            root=found.root_to,
+            from_version=installed.version if installed else None,
+            to_version=point.version,
+            source=point.location,
+            point=point.upgrade,
+            health=manifest.health if manifest else (),
+            hooks=hooked.hooks if hooked else (),
+            critical=hooked.critical if hooked else False,
+            options=dict(hooked.options) if hooked else {},
+        )
+        return Planned(self._plan(Direction.BACK, [_Piece(component, found)]), ())
+
+    def _release(self, wanted: str) -> Release:
+        name, version = parse_wanted(wanted)
+        known = self.releases.versions(name)
+        if version is None or version not in known:
+            names = [f"{name}@{one}" for one in known] or [
+                f"{one}@{v}" for one in self.releases.names() for v in self.releases.versions(one)
+            ]
+            close = difflib.get_close_matches(wanted, names, n=1)
+            raise ComponentUnknown(wanted, names, close[0] if close else "")
+        return self.releases.load(name, version)
+
+    def _check_versions(self, releases: Sequence[Release], remove: Sequence[str]) -> None:
+        """Compatibility of what will be installed once the plan is done."""
+        after: dict[str, str | None] = {
+            name: one.version for name, one in self.world.components.items() if name not in remove
+        }
+        for release in releases:
+            manifest = release.manifest
+            installed = self.world.components.get(manifest.name)
+            if installed is not None and installed.version is not None:
+                _check_replaces(manifest, installed.version)
+            after[manifest.name] = manifest.version
+        for release in releases:
+            _check_requires(release.manifest, after)
+
+    def _to_release(self, release: Release) -> _Piece | None:
+        manifest = release.manifest
+        installed = self.world.components.get(manifest.name)
+        target = load_target(manifest.kind)
+        path = Path(manifest.target)
+        if installed is not None and installed.target != path_text(str(path)):
+            raise NotCompatible(
+                problem=f"{manifest.name} {manifest.version} has its target at {path}",
+                cause=f"the installed one is at {_decoded(installed.target)}",
+                remedy="give it the same target, or remove the old one first "
+                f"(`noodle apply --remove {manifest.name}`)",
+            )
+        source = Source(release.payload, release.content)
+        found = target.plan(self._request(manifest.name, path, source, installed, manifest.options))
+        if (
+            installed is not None
+            and installed.version == manifest.version
+            and installed.root == found.root_from
+            and installed.content == found.root_to
+        ):
+            return None
+        component = PlanComponent(
+            name=manifest.name,
+            kind=manifest.kind,
+            target=path_text(str(path)),
+            root_from=found.root_from,
+            root=found.root_to,
+            from_version=installed.version if installed else None,
+            to_version=manifest.version,
+            source=path_text(str(release.payload)),
+            critical=manifest.critical,
+            health=manifest.health,
+            hooks=manifest.hooks,
+            options=dict(manifest.options),
+        )
+        return _Piece(component, found)
+
+    def _removal(self, name: str) -> _Piece:
+        installed = self.world.components.get(name)
+        if installed is None:
+            raise NothingInstalled(name)
+        target = load_target(installed.kind)
+        found = target.plan(self._request(name, Path(_decoded(installed.target)), None, installed))
+        manifest = self._manifest_of(name, installed.version)
+        component = PlanComponent(
+            name=name,
+            kind=installed.kind,
+            target=installed.target,
+            root_from=found.root_from,
+            root=ABSENT,
+            from_version=installed.version,
+            hooks=manifest.hooks if manifest else (),
+            options=dict(manifest.options) if manifest else {},
+        )
+        return _Piece(component, found)
+
+    def _manifest_of(self, name: str, version: str | None) -> ReleaseManifest | None:
+        """The manifest of a version, if the registry still has it whole.
+
+        A damaged release must not stand in the way of going back (L3).
+        """
+        if version is None or version not in self.releases.versions(name):
+            return None
+        try:
+            return self.releases.load(name, version).manifest
+        except NoodleError:
+            return None
+
+    def _point(self, name: str, version: str | None) -> Point:
+        points = [point for point in self.world.points if point.component == name]
+        matching = [point for point in points if version in (None, point.version)]
+        if not matching:
+            if not points and name not in self.world.components:
+                raise NothingInstalled(name)
+            kept = [point.version or "unversioned" for point in points]
+            raise PointAbsent(name, version, kept)
+        return matching[-1]
+
+    def _request(
+        self,
+        name: str,
+        path: Path,
+        source: Source | None,
+        installed: Installed | None,
+        options: Mapping[str, str] | None = None,
+    ) -> TargetRequest:
+        return TargetRequest(
+            component=name,
+            path=path,
+            home_log=self.log_id,
+            new=source,
+            installed_root=installed.root if installed else None,
+            installed_content=installed.content if installed else None,
+            options=dict(options or {}),
+            take_over=self.take_over,
+        )
+
+    def _plan(self, direction: Direction, pieces: Sequence[_Piece]) -> Plan | None:
+        if not pieces:
+            return None
+        components = tuple(piece.component for piece in pieces)
+        if len(components) > COMPONENTS_MAX:
+            raise NotCompatible(
+                problem=f"the plan has {len(components)} components",
+                cause=f"a plan holds at most {COMPONENTS_MAX}",
+                remedy="split it",
+            )
+        self._check_targets(components)
+        return Plan(
+            home=self.log_id,
+            direction=direction,
+            components=components,
+            steps=steps_for(components),
+            world=World(
+                versions={c.name: c.from_version for c in components},
+                targets={c.name: c.root_from for c in components},
+                settings_hash=self.settings_hash,
+            ),
+            created_ms=self.now_ms(),
+            diff=_total_diff([piece.found.diff for piece in pieces]),
+            needs=_total_needs(pieces),
+            notices=tuple(
+                f"{piece.component.name}: {notice}"
+                for piece in pieces
+                for notice in piece.found.notices
+            ),
+        )
+
+    def _check_targets(self, components: Sequence[PlanComponent]) -> None:
+        names = [component.name for component in components]
+        for name in names:
+            if names.count(name) > 1:
+                raise TargetsOverlap(name, name, "the same plan twice")
+            for upgrade in self.world.upgrades.values():
+                if any(one.name == name for one in upgrade.plan.components):
+                    raise ComponentBusy(name, upgrade.id)
+        taken = [(name, one.target) for name, one in self.world.components.items()]
+        planned = [(component.name, component.target) for component in components]
+        busy = [
+            (one.name, one.target)
+            for upgrade in self.world.upgrades.values()
+            for one in upgrade.plan.components
+        ]
+        for name, path in planned:
+            for other, other_path in (*taken, *planned, *busy):
+                if other != name and _overlap(path, other_path):
+                    raise TargetsOverlap(name, other, _decoded(path))
+
+
+def _overlap(first: str, second: str) -> bool:
+    one, two = PurePath(_decoded(first)), PurePath(_decoded(second))
+    return one == two or one in two.parents or two in one.parents
+
+
+def _check_replaces(manifest: ReleaseManifest, installed: str) -> None:
+    if order(manifest.version) < order(installed):
+        raise DowngradeRefused(manifest.name, installed, manifest.version)
+    if manifest.compatible_from and not satisfies(installed, manifest.compatible_from):
+        raise NotCompatible(
+            problem=f"{manifest.name} {manifest.version} cannot replace {installed}",
+            cause=f"its manifest says compatible_from = {manifest.compatible_from!r}",
+            remedy="upgrade to a version in between first",
+        )
+
+
+def _check_requires(manifest: ReleaseManifest, after: Mapping[str, str | None]) -> None:
+    for name, wanted in manifest.requires.items():
+        found = after.get(name)
+        if found is None or not satisfies(found, wanted):
+            raise NotCompatible(
+                problem=f"{manifest.name} {manifest.version} requires {name} {wanted}",
+                cause=f"after this plan there would be {name} {found or 'none'}",
+                remedy=f"add a fitting {name} to the plan, before {manifest.name}",
+            )
+    for name, unwanted in manifest.conflicts.items():
+        found = after.get(name)
+        if found is not None and satisfies(found, unwanted):
+            raise NotCompatible(
+                problem=f"{manifest.name} {manifest.version} conflicts with {name} {unwanted}",
+                cause=f"after this plan there would be {name} {found}",
+                remedy=f"take {name} to another version, or remove it in the same plan",
+            )
+
+
+def _total_diff(diffs: Sequence[Diff]) -> Diff:
+    return Diff(
+        added=sum(diff.added for diff in diffs),
+        changed=sum(diff.changed for diff in diffs),
+        removed=sum(diff.removed for diff in diffs),
+        bytes_copied=sum(diff.bytes_copied for diff in diffs),
+        bytes_shared=sum(diff.bytes_shared for diff in diffs),
+    )
+
+
+def _total_needs(pieces: Sequence[_Piece]) -> Needs:
+    needs = [piece.found.needs for piece in pieces]
+    return Needs(
+        disk_bytes=sum(need.disk_bytes for need in needs),
+        inodes=sum(need.inodes for need in needs),
+        memory_bytes=max(need.memory_bytes for need in needs),
+        seconds=sum(need.seconds for need in needs)
+        + sum(_expected_seconds(piece.component) for piece in pieces),
+    )
+
+
+def _expected_seconds(component: PlanComponent) -> int:
+    """The least time that health checks take when all is well."""
+    waits = sum((check.passes - 1) * check.interval_ms for check in component.health)
+    return (waits + 999) // 1000
+
+
+def _decoded(text: str) -> str:
+    return path_bytes(text).decode("utf-8", "surrogateescape")
+
+
+def check_world(
+    plan: Plan, world: Fold, settings_hash: str, observe: Callable[[Target, Path], str]
+) -> None:
+    """Refuse a plan whose world has moved. `observe` gives a target's root now.
+
+    Raises PlanStale naming all that moved. A plan that goes back is not held
+    up by settings.
+    """
+    moved = list(_moved(plan, world, settings_hash, observe))
+    if moved:
+        raise PlanStale(moved)
+
+
+def _moved(
+    plan: Plan, world: Fold, settings_hash: str, observe: Callable[[Target, Path], str]
+) -> Iterator[str]:
+    for component in plan.components:
+        installed = world.components.get(component.name)
+        version = installed.version if installed else None
+        expected = plan.world.versions.get(component.name)
+        if version != expected:
+            yield f"{component.name} is {version or 'absent'}, the plan was made for {expected}"
+        root = observe(load_target(component.kind), Path(_decoded(component.target)))
+        if root != plan.world.targets.get(component.name):
+            yield f"the target of {component.name} changed on disk"
+    if plan.direction is Direction.FORWARD and settings_hash != plan.world.settings_hash:
+        yield "the settings changed"
+
+
+def write_plan(plan: Plan, path: Path) -> None:
+    """Write a plan file; an existing file is replaced."""
+    body = encode(plan)
+    body["plan_hash"] = plan_hash(plan)
+    data = orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n"
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise PlanMalformed(str(path), f"it cannot be written: {error.strerror}") from error
+
+
+def read_plan(path: Path) -> Plan:
+    """Read a plan file and check its hash. Raises PlanMalformed."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise PlanMalformed(str(path), str(error.strerror)) from error
+    if len(raw) > PLAN_BYTES_MAX:
+        raise PlanMalformed(str(path), f"it is larger than {PLAN_BYTES_MAX} bytes")
+    try:
+        body = orjson.loads(raw)
+        stated = body.pop("plan_hash")
+        plan = decode(Plan, body)
+    except (ValueError, KeyError, TypeError, AttributeError, RecordUnreadable) as error:
+        raise PlanMalformed(str(path), f"{error}") from error
+    if plan.format != PLAN_FORMAT:
+        raise PlanMalformed(str(path), f"it has format {plan.format}")
+    if stated != plan_hash(plan):
+        raise PlanMalformed(str(path), "its hash does not fit its content")
+    if plan.steps != steps_for(plan.components):
+        raise PlanMalformed(str(path), "its steps are not those of its components")
+    return plan

@@ -1,0 +1,116 @@
+"""Records in plain sentences, for people who have never seen one.
+
+Owns the one sentence that each event has everywhere: while following an
+upgrade, in `audit show`, in logs. Pure.
+"""
+
+from __future__ import annotations
+
+from noodle_engine.machine.plan import PlanComponent, StepName
+from noodle_engine.machine.records import (
+    Access,
+    Alert,
+    Decided,
+    Entry,
+    Noted,
+    Requested,
+    StepDone,
+    StepIntent,
+    TimerSet,
+    Transition,
+)
+from noodle_engine.machine.states import Direction, Message, Outcome
+
+__all__ = ["change_of", "sentence", "step_words"]
+
+_STEPS: dict[StepName, tuple[str, str]] = {
+    StepName.CHECK: ("checking that {0} can be upgraded", "{0} can be upgraded"),
+    StepName.SNAPSHOT: ("looking at the old {0}", "the old {0} is known"),
+    StepName.STAGE: ("writing the new {0} beside the old", "the new {0} is on disk and proved"),
+    StepName.BEFORE_SWAP: ("running {0}'s command before the swap", "{0}'s command has run"),
+    StepName.SWAP: ("exchanging {0}", "{0} is exchanged"),
+    StepName.AFTER_SWAP: ("running {0}'s command after the swap", "{0}'s command has run"),
+    StepName.HEALTH: ("asking whether {0} is healthy", "{0} is healthy"),
+    StepName.RECHECK: ("looking at old and new {0} once more", "{0} is as it should be"),
+    StepName.POINT: ("keeping the old {0}", "the old {0} is kept"),
+    StepName.AFTER_COMMIT: ("running {0}'s command after the commit", "{0}'s command has run"),
+    StepName.AFTER_ROLLBACK: ("running {0}'s command after going back", "{0}'s command has run"),
+    StepName.CLEAN_COMMITTED: ("cleaning up after {0}", "{0} is cleaned up"),
+    StepName.CLEAN_ROLLED_BACK: ("cleaning up after {0}", "{0} is cleaned up"),
+}
+_UNDONE: dict[StepName, tuple[str, str]] = {
+    StepName.SWAP: ("putting the old {0} back", "the old {0} is back"),
+    StepName.STAGE: ("removing the staged {0}", "the staged {0} is removed"),
+}
+_MOVES: dict[Message, str] = {
+    Message.CHECKS_PASSED: "checks passed",
+    Message.SNAPSHOT_TAKEN: "the new is ready, the old is identified",
+    Message.SWAP_BEGUN: "the swap begins",
+    Message.VERIFICATION_PASSED: "all targets are new and healthy",
+    Message.COMMIT: "committed",
+    Message.UNDONE: "rolled back: every target is old",
+    Message.PAUSE: "paused",
+    Message.UNPAUSE: "goes on",
+}
+
+
+def change_of(component: PlanComponent) -> str:
+    """`web 1.0.0 -> 1.1.0`, with what is not there called absent."""
+    old = component.from_version or ("absent" if component.root_from == "absent" else "unversioned")
+    new = component.to_version or ("absent" if component.root == "absent" else "unversioned")
+    return f"{component.name} {old} -> {new}"
+
+
+def step_words(step_id: str, *, undo: bool, done: bool) -> str:
+    """What a step does, or has done, in words."""
+    name, _, rest = step_id.partition(":")
+    component = rest.partition(":")[0]
+    try:
+        step = StepName(name)
+    except ValueError:
+        return step_id
+    words = _STEPS[step]
+    if undo:
+        words = _UNDONE.get(step, ("undoing {0}'s command", "{0}'s command is undone"))
+    return words[1 if done else 0].format(component)
+
+
+def sentence(entry: Entry) -> str:  # noqa: PLR0911 - one return per kind
+    """One plain sentence for a record."""
+    match entry.event:
+        case Requested(plan=plan):
+            way = "go back: " if plan.direction is Direction.BACK else ""
+            return f"{way}{', '.join(change_of(one) for one in plan.components)} requested"
+        case Transition() as event:
+            return _transition(event)
+        case StepIntent(step=step, undo=undo):
+            return step_words(step, undo=undo, done=False)
+        case StepDone() as event:
+            words = step_words(event.step, undo=event.undo, done=event.outcome is Outcome.DONE)
+            return words if event.error is None else f"{words}: {event.error}"
+        case TimerSet(id=timer, due_ms=due):
+            return f"limit {timer} set to {due}"
+        case Decided(policy=policy, verdict=verdict):
+            return f"{policy} decided: {verdict}"
+        case Alert(name=name, value=value):
+            return f"alert {name}: {value or ''}".rstrip(": ")
+        case Access(subject=subject, permission=permission, allowed=allowed):
+            return f"{subject} {'may' if allowed else 'may not'} {permission}"
+        case Noted(text=text):
+            return text
+
+
+def _transition(event: Transition) -> str:
+    why = f": {event.detail}" if event.detail else ""
+    match event.message:
+        case Message.TURN_BACK:
+            reason = event.reason.value.replace("_", " ") if event.reason else ""
+            return f"turned back ({reason}){why}"
+        case Message.HOLD:
+            reason = event.hold.value.replace("_", " ") if event.hold else ""
+            return f"on hold ({reason}){why}"
+        case Message.RELEASE:
+            return f"released: {event.how.value if event.how else ''}"
+        case _:
+            words = _MOVES.get(event.message, event.message.value)
+            return f"{event.target.value}: {words}" if event.source != event.target else words
