@@ -35,7 +35,10 @@ __all__ = [
     "facts_of",
     "frozen_flags",
     "kind_of",
+    "link_text",
+    "owner_for_new",
     "stage_file",
+    "status_of",
     "sync_file",
 ]
 
@@ -112,6 +115,33 @@ def kind_of(path: Path) -> ObjectKind:
     if stat.S_ISDIR(mode):
         return ObjectKind.FOLDER
     return ObjectKind.LINK if stat.S_ISLNK(mode) else ObjectKind.OTHER
+
+
+def link_text(path: Path) -> str:
+    """Where a symbolic link leads to, as it is written. Raises DiskError."""
+    with explained("read the link", path):
+        return os.readlink(path)
+
+
+def status_of(path: Path) -> os.stat_result:
+    """The status of what `path` names, a link not followed. Raises DiskError."""
+    with explained("look at", path):
+        return os.lstat(path)
+
+
+def owner_for_new(folder: Path) -> Owner:
+    """The owner of a file that is new in `folder`.
+
+    The running user; for root the folder's owner, who could replace the file
+    anyway. The group of a set-group-id folder is passed on.
+    """
+    with explained("look at", folder):
+        status = os.stat(folder)
+    uid = os.geteuid()
+    if uid == 0:
+        return Owner(status.st_uid, status.st_gid)
+    passed_on = status.st_mode & stat.S_ISGID
+    return Owner(uid, status.st_gid if passed_on else os.getegid())
 
 
 def facts_of(

@@ -18,7 +18,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from noodle_engine.disk import calls
-from noodle_engine.disk.failures import DiskError, ExchangeUnsupported, FolderUnsafe, explained
+from noodle_engine.disk.failures import (
+    DiskError,
+    DiskFailed,
+    ExchangeUnsupported,
+    FolderUnsafe,
+    explained,
+)
 
 __all__ = [
     "exchange",
@@ -107,8 +113,8 @@ def make_folder(path: Path, mode: int) -> None:
     On return its name in its own parent is durable if it was made now.
 
     Raises FolderUnsafe if something else is there (a link too), or a folder of
-    another user than root or the running one: whoever owns it could exchange
-    what is in it.
+    another user than root, the running one or the parent's owner: whoever owns
+    it could exchange what is in it, as the parent's owner can anyway.
     """
     with explained("make the folder", path):
         made = False
@@ -118,7 +124,7 @@ def make_folder(path: Path, mode: int) -> None:
         found = os.lstat(path)
         if not stat.S_ISDIR(found.st_mode):
             raise FolderUnsafe(path=path, found="not a folder")
-        if found.st_uid not in (0, os.geteuid()):
+        if found.st_uid not in (0, os.geteuid(), os.stat(path.parent).st_uid):
             raise FolderUnsafe(path=path, found=f"a folder of user {found.st_uid}")
         if made:
             os.chmod(path, mode)
@@ -172,6 +178,9 @@ def prove_exchange(folder: Path) -> None:
             if len(made) == 2:
                 exchange(made[0], made[1])
                 return
+        raise DiskFailed(
+            doing="write in", path=folder, cause="too many .noodle-probe-* are left there"
+        )
     finally:
         for path in made:
             unlink_quietly(path)

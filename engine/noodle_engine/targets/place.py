@@ -1,0 +1,118 @@
+"""The names beside a target, its lock and its owner mark.
+
+Owns where things are (`docs` and the format page give the same names):
+`P/.NAME.next-ID`, and in `P/.noodle/NAME/` the lock, the owner mark, `stage-ID`
+and `releases`. A name with an upgrade's id in it is only ever touched for that
+upgrade.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from noodle_engine.disk.failures import LockHeld
+from noodle_engine.disk.locks import FileLock, lock_file, read_mark, write_mark
+from noodle_engine.disk.names import make_folder
+from noodle_engine.disk.paths import target_path
+from noodle_engine.targets.failures import TargetBusy, TargetOwned
+
+__all__ = ["FOREIGN_NAMES_MAX", "Place", "check_owner", "lock_target", "place_of"]
+
+FOREIGN_NAMES_MAX = 100
+"""How many foreign objects one upgrade may have set aside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A target's resolved path and the names beside it."""
+
+    path: Path
+
+    @property
+    def parent(self) -> Path:
+        """The folder the target is in."""
+        return self.path.parent
+
+    @property
+    def holder(self) -> Path:
+        """The folder of everything of Noodle's in the target's folder."""
+        return self.parent / ".noodle"
+
+    @property
+    def room(self) -> Path:
+        """The folder of what belongs to this target."""
+        return self.holder / self.path.name
+
+    @property
+    def releases(self) -> Path:
+        """The folder of kept old versions."""
+        return self.room / "releases"
+
+    @property
+    def lock(self) -> Path:
+        """The lock file."""
+        return self.room / "lock"
+
+    @property
+    def owner(self) -> Path:
+        """The owner mark."""
+        return self.room / "owner"
+
+    def next(self, upgrade: str) -> Path:
+        """What the exchange swaps in; then the old one."""
+        return self.parent / f".{self.path.name}.next-{upgrade}"
+
+    def stage(self, upgrade: str) -> Path:
+        """The folder where an upgrade writes what nobody should see half done."""
+        return self.room / f"stage-{upgrade}"
+
+    def foreign(self, upgrade: str) -> Iterator[Path]:
+        """Names for foreign objects that are set aside, in order of preference."""
+        first = self.parent / f"{self.path.name}.foreign-{upgrade}"
+        yield first
+        for number in range(2, FOREIGN_NAMES_MAX + 1):
+            yield first.with_name(f"{first.name}-{number}")
+
+    def make_room(self) -> None:
+        """Make the target's folder beside it, durably, if it is not there."""
+        make_folder(self.holder, 0o755)
+        make_folder(self.room, 0o755)
+
+
+def place_of(path: Path) -> Place:
+    """The place of a target. Raises PathRefused; reads links of the parent only."""
+    return Place(target_path(path))
+
+
+def check_owner(place: Place, home_log: str, *, take_over: bool) -> str | None:
+    """The log whose mark the target carries, or None.
+
+    Raises TargetOwned if it is another's and not `take_over`.
+    """
+    found = read_mark(place.owner)
+    if found is not None and found != home_log and not take_over:
+        raise TargetOwned(path=place.path, owner=found, home_log=home_log)
+    return found
+
+
+def lock_target(path: Path, home_log: str, *, take_over: bool) -> FileLock:
+    """Lock a target for a home and mark it as the home's.
+
+    On return the mark is durable. Raises TargetBusy, TargetOwned or another
+    NoodleError; then nothing is held, and no mark was changed.
+    """
+    place = place_of(path)
+    place.make_room()
+    try:
+        lock = lock_file(place.lock)
+    except LockHeld as error:
+        raise TargetBusy(path=place.path, holder=error.holder) from error
+    try:
+        if check_owner(place, home_log, take_over=take_over) != home_log:
+            write_mark(place.owner, home_log, replace=take_over)
+    except BaseException:
+        lock.release()
+        raise
+    return lock
