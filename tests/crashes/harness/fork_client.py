@@ -24,6 +24,7 @@ from tests.crashes.harness.run import (
     RunTooLong,
     base_environment,
     kill_session,
+    shim_environment,
 )
 from tests.crashes.harness.shim import Strike
 
@@ -44,7 +45,7 @@ class ForkServer:
         self._errors = bench.files()
         with self._errors.stderr.open("wb") as stderr:
             self._process = subprocess.Popen(
-                [sys.executable, str(SERVER), str(bench.shim), command.entry],
+                [sys.executable, str(SERVER), str(bench.shim), command.entry, *command.preload],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -53,7 +54,11 @@ class ForkServer:
                 start_new_session=True,
             )
         self._entry = command.entry
-        self._answer()
+        try:
+            self._answer()
+        except ForkServerDied:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -64,12 +69,16 @@ class ForkServer:
         problem: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the server."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.kill()
+        self._process.wait()
         self._process.stdin.close()
         self._process.stdout.close()
-        self._process.wait()
         self._errors.close()
 
     def _answer(self) -> int:
@@ -112,11 +121,14 @@ class ForkServer:
             files.close()
 
     def _ask(self, command: Command, files: RunFiles, strike: Strike, at: int) -> None:
+        environment = base_environment(command)
+        if command.shared_counter:  # for the helpers it starts; the run itself is armed by call
+            environment |= shim_environment(self._bench, command, files, strike, at)
         request = Request(
             entry=self._entry,
             arguments=list(command.arguments),
             folder=str(command.folder),
-            environment=base_environment(command),
+            environment=environment,
             stdout=str(files.stdout),
             stderr=str(files.stderr),
             roots=":".join(str(root) for root in command.roots),

@@ -108,10 +108,12 @@ def answer(value: int) -> None:
     sys.stdout.flush()
 
 
-def serve(shim_path: str, entry_name: str) -> None:
+def serve(shim_path: str, entry_name: str, preload: list[str]) -> None:
     """Answer requests until the input ends."""
     shim = ctypes.CDLL(shim_path)
     entry = load(entry_name)
+    for module in preload:
+        importlib.import_module(module)
     if threads() != 1:
         raise RuntimeError("an import started a thread: this entry cannot be forked")
     answer(os.getpid())
@@ -131,4 +133,4 @@ def serve(shim_path: str, entry_name: str) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], sys.argv[2])
+    serve(sys.argv[1], sys.argv[2], sys.argv[3:])

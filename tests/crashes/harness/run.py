@@ -34,7 +34,8 @@ class Command:
     """What to run: `program` and `arguments` make the argv, `roots` are watched.
 
     `entry` ("package.module:function", called with the list of arguments) is the
-    same command for a fork server; None where only a new process will do.
+    same command for a fork server; None where only a new process will do. `preload`
+    names modules that the server imports too, so that no run pays for them.
     `environment` is added to a clean one. `shared_counter` counts helper
     processes too. `keep_orphans` leaves its children alive when it dies.
     """
@@ -44,6 +45,7 @@ class Command:
     roots: tuple[Path, ...]
     folder: Path
     entry: str | None = None
+    preload: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     shared_counter: bool = False
     keep_orphans: bool = False

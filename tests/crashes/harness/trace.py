@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.crashes.harness.run import Bench, Command, base_environment
+from tests.crashes.harness.run import Bench, Command, base_environment, record
+from tests.crashes.harness.snapshot import Snapshot
 
 _DESCRIPTOR_FIRST: Final = {
     "write": "write",
@@ -81,6 +82,14 @@ _UNFINISHED: Final = "<unfinished ...>"
 _DESCRIPTOR: Final = re.compile(r"(?:AT_FDCWD|-?\d+)<((?:[^>\\]|\\.)*)>")
 _PLACE: Final = re.compile(r'(?:(?:AT_FDCWD|-?\d+)<((?:[^>\\]|\\.)*)>, )?"((?:[^"\\]|\\.)*)"')
 TRACE_S_MAX: Final = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class BothCounts:
+    """The calls of one command by name, as each side counted them."""
+
+    by_shim: Counter[str]
+    by_strace: Counter[str]
 
 
 @dataclass(slots=True)
@@ -218,3 +227,15 @@ def trace(command: Command, bench: Bench) -> str:
         return files.log.read_text(encoding="latin-1")
     finally:
         files.close()
+
+
+def both_counts(command: Command, before: Snapshot, bench: Bench) -> BothCounts:
+    """Run a command from one state under the shim, then under strace; the state is put back."""
+    recorded = record(command, bench).log.recorded
+    before.restore()
+    written = trace(command, bench)
+    before.restore()
+    return BothCounts(
+        by_shim=Counter(point.call for point in recorded),
+        by_strace=count_calls(written, command),
+    )
