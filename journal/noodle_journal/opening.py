@@ -1,0 +1,593 @@
+"""What an open journal knows: its keys, its tail, and how to read a record.
+
+Owns the read side that writer, reader and take-over share. Never writes.
+
+Laws
+O1. Opening reads the last `state` record and what follows, whatever the length.
+O2. A record is handed out only after its seal, place, tag and form are checked.
+O3. A journal behind a kept head is ROLLBACK, one with another root is FORK.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from noodle_journal.failures import (
+    DamageKind,
+    JournalAbsent,
+    JournalClosed,
+    JournalDamaged,
+    JournalEmpty,
+    JournalFork,
+    JournalFormatNewer,
+    JournalRollback,
+    KeyMissing,
+    KeystoreDamaged,
+    WrongKey,
+    damaged,
+)
+from noodle_journal.format.canonical import JsonValue, NotCanonical, parse, unpad
+from noodle_journal.format.checkpoints import Checkpoint, LogVerifier
+from noodle_journal.format.clear import CIPHER_AES, EpochClear, decode_epoch, decode_state
+from noodle_journal.format.merkle import Frontier, leaf_hash
+from noodle_journal.format.records import (
+    CLEAR_KINDS,
+    FLAG_CLEAR,
+    FLAG_COMMIT_END,
+    FLAGS_KNOWN,
+    FORMAT_VERSION,
+    HEADER_BYTES,
+    MAGIC,
+    NO_LEAF,
+    Header,
+    Kind,
+    Record,
+    Row,
+    kind_of,
+    unpack_header,
+)
+from noodle_journal.format.sealing import EpochKeys, NotAuthentic, Tagger
+from noodle_journal.keys import KeyPurpose, MasterKey, NotUnwrapped
+from noodle_journal.storage import rows
+from noodle_journal.storage.database import (
+    Connection,
+    StoreMalformed,
+    check_format,
+    connect,
+    translated,
+)
+from noodle_journal.storage.keystore import Head, Keystore
+from noodle_journal.storage.rows import ROWS_FETCHED_MAX
+from noodle_journal.storage.schema import JOURNAL
+
+JOURNAL_FILE = "journal.db"
+SEQ_END = 2**63 - 1
+EPOCH_KEYS_KEPT_MAX = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a fold starts from: the last `state` body, and the records after it.
+
+    `state` is None for a journal without records.
+    """
+
+    state: Mapping[str, JsonValue] | None
+    records: Sequence[Record]
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The end of a journal: everything from the last `state` record on, checked."""
+
+    tree: Frontier
+    last_leaf: bytes
+    rows: Sequence[Row]
+    epoch: int
+    epoch_seq: int
+    epoch_at_ns: int
+    fence: int
+    checkpoint: Checkpoint | None
+
+    @property
+    def size(self) -> int:
+        """The last sequence number."""
+        return self.tree.size
+
+
+EMPTY_TAIL_EPOCH = 0
+
+
+def open_store(folder: Path, *, read_only: bool) -> Connection:
+    """A connection to journal.db, of the current format.
+
+    Raises: JournalAbsent, JournalEmpty, NotAJournal, JournalFormatNewer,
+    JournalFormatOlder, JournalUnreadable, JournalDamaged, SqliteTooOld.
+    """
+    path = folder / JOURNAL_FILE
+    try:
+        # A write-ahead log without its database does not count either.
+        size = path.stat().st_size
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        raise JournalAbsent(folder=str(folder)) from exc
+    except OSError as exc:
+        from noodle_journal.keys import os_failure
+
+        raise os_failure(path, exc) from exc
+    if size == 0:
+        raise JournalEmpty(path=str(path))
+    try:
+        connection = connect(path, read_only=read_only)
+        try:
+            check_format(connection, path, application=JOURNAL.application, known=JOURNAL.current)
+        except BaseException:
+            connection.close()
+            raise
+    except StoreMalformed as exc:
+        raise damaged(seq=1, kind=DamageKind.STORE_DAMAGED, problem=str(exc)) from exc
+    return connection
+
+
+@contextmanager
+def reading(path: Path, seq: int) -> Iterator[None]:
+    """Translate SQLite's errors around reads near `seq`."""
+    try:
+        with translated(path):
+            yield
+    except StoreMalformed as exc:
+        raise damaged(seq=seq, kind=DamageKind.STORE_DAMAGED, problem=str(exc)) from exc
+
+
+class KeyRing:
+    """The keys of one log, unwrapped as they are needed.
+
+    Safe to use from several threads.
+    """
+
+    def __init__(self, *, keystore: Keystore, master_key: bytes) -> None:
+        """Raises: WrongKey, KeyInvalid, KeystoreDamaged."""
+        self.master = MasterKey(master_key)
+        self.keystore = keystore
+        self.log_id = keystore.log_id
+        if keystore.kek_id != self.master.kek_id:
+            raise WrongKey(wanted=keystore.kek_id.hex(), found=self.master.kek_id.hex())
+        self.tagger = Tagger(self._single(KeyPurpose.TAG))
+        self._epochs: dict[int, EpochKeys] = {}
+        self._lock = threading.Lock()
+
+    def log_seed(self) -> bytes:
+        """The seed of the log's signing key. Raises: KeystoreDamaged."""
+        return self._single(KeyPurpose.LOG)
+
+    def epoch_keys(
+        self, *, epoch: int, seq: int, find: Callable[[], tuple[int, EpochClear]]
+    ) -> EpochKeys:
+        """The keys of an epoch; `find` gives its record's number and clear part.
+
+        Raises: KeyMissing, JournalForged, KeystoreDamaged.
+        """
+        found = self._epochs.get(epoch)
+        if found is None:
+            epoch_seq, clear = find()
+            found = self.unwrap_epoch(clear, epoch=epoch, seq=epoch_seq)
+            self.keep(epoch, found)
+        return found
+
+    def keep(self, epoch: int, keys: EpochKeys) -> None:
+        """Remember an epoch's keys."""
+        with self._lock:
+            if len(self._epochs) >= EPOCH_KEYS_KEPT_MAX:
+                self._epochs.pop(min(self._epochs))
+            self._epochs[epoch] = keys
+
+    def unwrap_epoch(self, clear: EpochClear, *, epoch: int, seq: int) -> EpochKeys:
+        """The keys that a `key.epoch` record names and commits to.
+
+        Raises: KeyMissing, JournalForged, KeystoreDamaged.
+        """
+        with self._lock:
+            wrapped = self.keystore.data_key(clear.key_id)
+        if wrapped is None:
+            raise KeyMissing(
+                what=f"the key of epoch {epoch}",
+                remedy="put back the keystore.db that was saved last; "
+                "a shredded epoch is named in `noodle history`",
+            )
+        if wrapped.epoch != epoch or wrapped.purpose != KeyPurpose.DATA.value:
+            raise KeystoreDamaged(
+                path=str(self.keystore.path), problem=f"the key of epoch {epoch} is another's"
+            )
+        try:
+            data_key = self.master.unwrap(wrapped, log_id=self.log_id)
+        except NotUnwrapped as exc:
+            raise KeystoreDamaged(path=str(self.keystore.path), problem=str(exc)) from exc
+        keys = EpochKeys(data_key=data_key, log_id=self.log_id)
+        if keys.commitment != clear.commitment:
+            raise damaged(
+                seq=seq,
+                kind=DamageKind.KEY_MISMATCH,
+                problem=f"epoch {epoch} commits to another key than the keystore holds",
+            )
+        return keys
+
+    def _single(self, purpose: KeyPurpose) -> bytes:
+        wrapped = self.keystore.single(purpose)
+        try:
+            return self.master.unwrap(wrapped, log_id=self.log_id)
+        except NotUnwrapped as exc:
+            raise KeystoreDamaged(path=str(self.keystore.path), problem=str(exc)) from exc
+
+
+def checked_header(row: Row, *, log_id: bytes) -> Header:
+    """The header of a whole row that stands where it was written for.
+
+    Raises: JournalDamaged, JournalFormatNewer.
+    """
+    seq = row.seq
+    if row.header is None or row.nonce is None or row.sealed is None:
+        raise damaged(seq=seq, kind=DamageKind.UNRECORDED_SHRED, problem="only its hash is left")
+    if len(row.header) != HEADER_BYTES:
+        raise damaged(seq=seq, kind=DamageKind.MALFORMED, problem="the header is not 96 bytes")
+    header = unpack_header(row.header)
+    problem: tuple[DamageKind, str] | None = None
+    if header.magic != MAGIC:
+        problem = DamageKind.MALFORMED, "the header does not start with NDLR"
+    elif header.version > FORMAT_VERSION:
+        raise JournalFormatNewer(path=f"record {seq}", found=header.version, known=FORMAT_VERSION)
+    elif header.version != FORMAT_VERSION or header.flags & ~FLAGS_KNOWN:
+        problem = DamageKind.MALFORMED, "unknown version or flags"
+    elif header.log_id != log_id:
+        problem = DamageKind.FOREIGN, "it belongs to another journal"
+    elif header.seq != seq:
+        problem = DamageKind.MOVED, f"it was written as record {header.seq}"
+    elif bool(header.flags & FLAG_CLEAR) != (row.clear is not None):
+        problem = DamageKind.MALFORMED, "its clear part is not as its header says"
+    elif header.kind in CLEAR_KINDS and row.clear is None:
+        problem = DamageKind.MALFORMED, "it has no clear part"
+    if problem is not None:
+        raise damaged(seq=seq, kind=problem[0], problem=problem[1])
+    return header
+
+
+def epoch_clear(row: Row, *, log_id: bytes) -> tuple[Header, EpochClear]:
+    """Header and clear part of a `key.epoch` row. Raises: JournalDamaged."""
+    header = checked_header(row, log_id=log_id)
+    try:
+        clear = decode_epoch(row.clear or b"")
+    except NotCanonical as exc:
+        raise damaged(seq=row.seq, kind=DamageKind.CLEAR_INVALID, problem=str(exc)) from exc
+    if header.kind != Kind.KEY_EPOCH or clear.tree.size != row.seq - 1:
+        raise damaged(seq=row.seq, kind=DamageKind.CLEAR_INVALID, problem="not the epoch it says")
+    return header, clear
+
+
+def decode_row(row: Row, *, log_id: bytes, keys: EpochKeys, tagger: Tagger) -> Record:
+    """A row as a record: unsealed, and checked against its place, tag and form.
+
+    Raises: JournalDamaged, JournalForged, JournalFormatNewer.
+    """
+    header = checked_header(row, log_id=log_id)
+    assert row.header is not None and row.nonce is not None and row.sealed is not None
+    try:
+        padded = keys.open(
+            associated=row.header + (row.clear or b""), nonce=row.nonce, sealed=row.sealed
+        )
+        body = parse(unpad(padded))
+    except NotAuthentic as exc:
+        raise damaged(seq=row.seq, kind=DamageKind.FORGED, problem=str(exc)) from exc
+    except NotCanonical as exc:
+        raise damaged(seq=row.seq, kind=DamageKind.NOT_CANONICAL, problem=str(exc)) from exc
+    run = body.get("upgrade")
+    if header.tag != tagger.tag(run if isinstance(run, str) else None):
+        raise damaged(
+            seq=row.seq, kind=DamageKind.TAG_MISMATCH, problem="its tag is not its upgrade's"
+        )
+    return Record(
+        header.seq,
+        kind_of(header.kind),
+        header.epoch,
+        header.fence,
+        header.at_ns,
+        header.tag,
+        body,
+    )
+
+
+class Log:
+    """The read side of one open journal.
+
+    Holds no transaction between calls, so that a slow consumer never keeps the
+    write-ahead log from being recycled. Safe to use from several threads.
+    """
+
+    def __init__(self, *, folder: Path, connection: Connection, ring: KeyRing) -> None:
+        """Raises: JournalDamaged where the keystore is another journal's."""
+        self.folder = folder
+        self.path = folder / JOURNAL_FILE
+        self.ring = ring
+        self._connection: Connection | None = connection
+        self._lock = threading.Lock()
+        with reading(self.path, 1):
+            found = rows.log_id(connection)
+        if found != ring.log_id:
+            raise damaged(
+                seq=0,
+                kind=DamageKind.FOREIGN,
+                problem="journal.db and keystore.db name different logs",
+            )
+        self.log_id = ring.log_id
+
+    @property
+    def connection(self) -> Connection:
+        """Raises: JournalClosed."""
+        if self._connection is None:
+            raise JournalClosed(what="closed")
+        return self._connection
+
+    def replace_connection(self, connection: Connection) -> None:
+        """Go on with another connection to the same file."""
+        with self._lock:
+            old, self._connection = self._connection, connection
+        if old is not None:
+            with translated(self.path):
+                old.close()
+
+    def close(self) -> None:
+        """Give the files back; further reads raise JournalClosed."""
+        with self._lock:
+            connection, self._connection = self._connection, None
+        if connection is not None:
+            with translated(self.path):
+                connection.close()
+
+    def size(self) -> int:
+        """The last sequence number as the file has it now."""
+        with self._lock, reading(self.path, 1):
+            return rows.size(self.connection)
+
+    def record(self, row: Row) -> Record:
+        """Raises: JournalDamaged, JournalForged, KeyMissing."""
+        header = checked_header(row, log_id=self.log_id)
+        keys = self.ring.epoch_keys(
+            epoch=header.epoch, seq=row.seq, find=lambda: self._find_epoch(header.epoch, row.seq)
+        )
+        return decode_row(row, log_id=self.log_id, keys=keys, tagger=self.ring.tagger)
+
+    def read(self, start: int = 1, stop: int | None = None) -> Iterator[Record]:
+        """Records with start <= seq < stop, in order; those there when each batch is read."""
+        at = max(start, 1)
+        end = SEQ_END if stop is None else stop
+        while at < end:
+            with self._lock, reading(self.path, at):
+                found = rows.rows_from(self.connection, at, end, ROWS_FETCHED_MAX)
+            for row in found:
+                if row.seq != at:
+                    raise damaged(seq=at, kind=DamageKind.MISSING, problem="it is gone")
+                yield self.record(row)
+                at += 1
+            if len(found) < ROWS_FETCHED_MAX:
+                return
+
+    def read_run(self, run: str) -> Iterator[Record]:
+        """The records of one upgrade, in order, by its tag."""
+        tag = self.ring.tagger.tag(run)
+        at = 1
+        while True:
+            with self._lock, reading(self.path, at):
+                found = rows.rows_tagged(self.connection, tag, at, ROWS_FETCHED_MAX)
+            for row in found:
+                record = self.record(row)
+                # Tags are 12 bytes of a hash: two upgrades might share one.
+                if record.run == run:
+                    yield record
+            if len(found) < ROWS_FETCHED_MAX:
+                return
+            at = found[-1].seq + 1
+
+    def read_back(self, limit: int) -> Iterator[Record]:
+        """The last `limit` records, newest first."""
+        before, left = SEQ_END, limit
+        while left > 0:
+            with self._lock, reading(self.path, before):
+                found = rows.rows_back(self.connection, before, min(left, ROWS_FETCHED_MAX))
+            if not found:
+                return
+            for row in found:
+                yield self.record(row)
+            before, left = found[-1].seq, left - len(found)
+
+    def tail(self) -> Tail:
+        """The end of the journal, checked against its last signature.
+
+        Raises: JournalDamaged, JournalForged, KeystoreDamaged.
+        """
+        with self._lock, reading(self.path, 1):
+            connection = self.connection
+            # One read transaction, so that all of it is one moment of a live journal.
+            own = not connection.in_transaction
+            if own:
+                connection.execute("BEGIN")
+            try:
+                return self._tail(connection)
+            finally:
+                if own and connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    def load(self, tail: Tail) -> Loaded:
+        """The state and the records after it. Raises: as `record`."""
+        if not tail.rows:
+            return Loaded(None, ())
+        records = [self.record(row) for row in tail.rows]
+        return Loaded(records[0].body, records[1:])
+
+    def identity_body(self, tail: Tail) -> Mapping[str, JsonValue]:
+        """The body of the last `key.epoch`. Raises: as `record`."""
+        with self._lock, reading(self.path, tail.epoch_seq):
+            row = rows.row_at(self.connection, tail.epoch_seq)
+        if row is None:
+            raise damaged(
+                seq=tail.epoch_seq, kind=DamageKind.MISSING, problem="the epoch's record is gone"
+            )
+        return self.record(row).body
+
+    def given_up(self) -> list[tuple[int, int]]:
+        """Sizes of heads given up by take-overs: from (excluded) and to (included)."""
+        with self._lock, reading(self.path, 1):
+            found = list(rows.epochs(self.connection))
+        gaps: list[tuple[int, int]] = []
+        for row in found:
+            _, clear = epoch_clear(row, log_id=self.log_id)
+            if clear.gave_up is not None:
+                gaps.append((clear.tree.size, clear.gave_up.size))
+        return gaps
+
+    def check_heads(self, tail: Tail, *, accept_loss: bool = False) -> Head | None:
+        """Compare with the heads that the keystore keeps.
+
+        Returns the largest head that the journal is behind of, where
+        `accept_loss` allows that; None where nothing is lost.
+
+        Raises: JournalRollback, JournalFork, JournalForged.
+        """
+        keystore = self.ring.keystore
+        beyond = keystore.heads_beyond(tail.size)
+        if beyond:
+            gaps = self.given_up()
+            lost = [head for head in beyond if not _excused(head.size, gaps)]
+            if lost:
+                if not accept_loss:
+                    raise JournalRollback(size=tail.size, head_size=lost[-1].size)
+                return lost[-1]
+        last = keystore.last_head() if not beyond else None
+        if last is not None:
+            self._check_root(last.size)
+        return None
+
+    def _check_root(self, size: int) -> None:
+        with self._lock, reading(self.path, size):
+            row = rows.row_at(self.connection, size)
+        heads = self.ring.keystore.heads_of(size)
+        root = None if row is None else row.root
+        if root is not None and any(head.root == root for head in heads):
+            return
+        if _excused(size, self.given_up()):
+            return
+        raise JournalFork(size=size)
+
+    def _find_epoch(self, epoch: int, seq: int) -> tuple[int, EpochClear]:
+        with self._lock, reading(self.path, seq):
+            row = rows.epoch_at(self.connection, epoch)
+        if row is None:
+            raise damaged(
+                seq=seq, kind=DamageKind.ORDER, problem=f"no record opens its epoch {epoch}"
+            )
+        _, clear = epoch_clear(row, log_id=self.log_id)
+        if clear.cipher != CIPHER_AES:
+            raise JournalFormatNewer(path=str(self.path), found=2, known=1)
+        return row.seq, clear
+
+    def _tail(self, connection: Connection) -> Tail:
+        size = rows.size(connection)
+        if size == 0:
+            return Tail(Frontier(), NO_LEAF, (), EMPTY_TAIL_EPOCH, 0, 0, 0, None)
+        state = rows.last_state(connection)
+        epoch_row = rows.last_epoch(connection)
+        if state is None or epoch_row is None:
+            raise damaged(
+                seq=1, kind=DamageKind.MISSING, problem="no state or epoch record is there"
+            )
+        epoch_header, clear = epoch_clear(epoch_row, log_id=self.log_id)
+        found = [state]
+        while found[-1].seq < size:
+            at = found[-1].seq + 1
+            batch = rows.rows_from(connection, at, size + 1, ROWS_FETCHED_MAX)
+            if not batch:
+                raise damaged(seq=at, kind=DamageKind.MISSING, problem="it is gone")
+            found.extend(batch)
+        tree, leaf, header = check_tail_rows(found, log_id=self.log_id)
+        if header.epoch != epoch_header.epoch:
+            raise damaged(seq=size, kind=DamageKind.ORDER, problem="it is not of the last epoch")
+        checkpoint = self._checkpoint(found[-1], tree, clear)
+        return Tail(
+            tree=tree,
+            last_leaf=leaf,
+            rows=found,
+            epoch=epoch_header.epoch,
+            epoch_seq=epoch_row.seq,
+            epoch_at_ns=epoch_header.at_ns,
+            fence=header.fence,
+            checkpoint=checkpoint,
+        )
+
+    def _checkpoint(self, last: Row, tree: Frontier, clear: EpochClear) -> Checkpoint:
+        if last.root is None or last.signature is None:
+            raise damaged(
+                seq=last.seq,
+                kind=DamageKind.CHECKPOINT_MISSING,
+                problem="the journal ends without a signature",
+            )
+        checkpoint = Checkpoint(self.log_id, tree.size, last.root, last.signature)
+        verifier = LogVerifier(clear.public_key)
+        if not verifier.accepts(checkpoint.text.encode(), checkpoint.signature):
+            raise damaged(
+                seq=last.seq,
+                kind=DamageKind.SIGNATURE_INVALID,
+                problem="the last signature is not the log's",
+            )
+        return checkpoint
+
+
+def check_tail_rows(found: Sequence[Row], *, log_id: bytes) -> tuple[Frontier, bytes, Header]:
+    """Chain, tree and stored roots from a `state` row to the end.
+
+    Raises: JournalDamaged.
+    """
+    header = checked_header(found[0], log_id=log_id)
+    try:
+        mark = decode_state(found[0].clear or b"").tree
+    except NotCanonical as exc:
+        raise damaged(seq=found[0].seq, kind=DamageKind.CLEAR_INVALID, problem=str(exc)) from exc
+    if mark.size != found[0].seq - 1:
+        raise damaged(
+            seq=found[0].seq, kind=DamageKind.CLEAR_INVALID, problem="not the size it says"
+        )
+    tree = Frontier(mark.size, mark.frontier)
+    leaf = header.previous
+    for index, row in enumerate(found):
+        seq = mark.size + 1 + index
+        if row.seq != seq:
+            raise damaged(seq=seq, kind=DamageKind.MISSING, problem="it is gone")
+        header = checked_header(row, log_id=log_id)
+        if header.previous != leaf:
+            raise damaged(
+                seq=seq, kind=DamageKind.CHAIN_BROKEN, problem="it follows another record"
+            )
+        leaf = leaf_hash(row.header or b"", row.clear or b"", row.nonce or b"", row.sealed or b"")
+        tree.push(leaf)
+        if row.root is not None and row.root != tree.root():
+            raise damaged(
+                seq=seq, kind=DamageKind.ROOT_MISMATCH, problem="its root is not the tree's"
+            )
+    if not header.flags & FLAG_COMMIT_END:
+        raise damaged(seq=found[-1].seq, kind=DamageKind.CUT, problem="its commit is not whole")
+    return tree, leaf, header
+
+
+def _excused(size: int, gaps: Sequence[tuple[int, int]]) -> bool:
+    return any(after < size <= to for after, to in gaps)
+
+
+__all__ = [
+    "JOURNAL_FILE",
+    "KeyRing",
+    "Loaded",
+    "Log",
+    "JournalDamaged",
+    "Tail",
+    "decode_row",
+    "open_store",
+]

@@ -1,0 +1,87 @@
+"""Reading beside a live writer.
+
+Owns a journal opened for reading. Never writes, opens no epoch, takes no lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+from noodle_journal.format.checkpoints import Checkpoint
+from noodle_journal.format.records import Record
+from noodle_journal.opening import KeyRing, Loaded, Log, open_store
+from noodle_journal.storage.keystore import Keystore
+
+
+class Reader:
+    """A journal for reading only. What it sees grows while a writer writes."""
+
+    def __init__(self, folder: Path, *, master_key: bytes) -> None:
+        """Raises: as `Journal.open`, without the failures of writing."""
+        connection = open_store(folder, read_only=True)
+        try:
+            self._keystore = Keystore(folder, read_only=True)
+            try:
+                ring = KeyRing(keystore=self._keystore, master_key=master_key)
+                self._log = Log(folder=folder, connection=connection, ring=ring)
+                self._log.check_heads(self._log.tail())
+            except BaseException:
+                self._keystore.close()
+                raise
+        except BaseException:
+            connection.close()
+            raise
+
+    @property
+    def log_id(self) -> str:
+        """The log's id, 32 hexadecimal digits."""
+        return self._log.log_id.hex()
+
+    @property
+    def size(self) -> int:
+        """The last sequence number, as of now."""
+        return self._log.size()
+
+    @property
+    def root(self) -> bytes:
+        """The root of the tree, as of now."""
+        return self._log.tail().tree.root()
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """The last signed head; None for a journal without records."""
+        return self._log.tail().checkpoint
+
+    def load(self) -> Loaded:
+        """The last state and the records after it, as of one moment."""
+        return self._log.load(self._log.tail())
+
+    def read(self, start: int = 1, stop: int | None = None) -> Iterator[Record]:
+        """Records with start <= seq < stop, in order."""
+        return self._log.read(start, stop)
+
+    def read_run(self, run: str) -> Iterator[Record]:
+        """The records of one upgrade, in order."""
+        return self._log.read_run(run)
+
+    def read_back(self, limit: int) -> Iterator[Record]:
+        """The last `limit` records, newest first."""
+        return self._log.read_back(limit)
+
+    def close(self) -> None:
+        """Give the files back."""
+        self._log.close()
+        self._keystore.close()
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

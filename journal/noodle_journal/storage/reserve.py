@@ -1,0 +1,52 @@
+"""The reserve: space set aside so that going back never fails on a full disk.
+
+Owns one file beside the journal. Its blocks are allocated, not merely sized;
+freeing it gives them to the next commit.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from noodle_journal.keys import os_failure
+
+RESERVE_FILE = "reserve"
+RESERVE_BYTES = 4 * 1024 * 1024
+
+
+def make_reserve(folder: Path) -> None:
+    """Allocate the reserve anew where it is short; durable on return.
+
+    A cut leaves a reserve of fewer bytes. Raises: JournalFull, JournalUnreadable.
+    """
+    path = folder / RESERVE_FILE
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            # Blocks, not size: a sparse file of the right size reserves nothing.
+            if os.fstat(descriptor).st_blocks * 512 < RESERVE_BYTES:
+                os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as exc:
+        raise os_failure(path, exc) from exc
+
+
+def free_reserve(folder: Path) -> bool:
+    """Give the reserve's blocks back to the file system; whether there were any."""
+    path = folder / RESERVE_FILE
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        had = os.fstat(descriptor).st_blocks > 0
+        os.ftruncate(descriptor, 0)
+        os.fsync(descriptor)
+        return had
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)

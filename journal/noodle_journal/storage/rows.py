@@ -1,0 +1,111 @@
+"""The rows of journal.db.
+
+Owns the statements over `record`, `log` and `writer`. Never interprets a header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from noodle_journal.format.records import NO_TAG, Row
+from noodle_journal.storage.database import Connection
+
+ROWS_FETCHED_MAX = 256
+COLUMNS = "seq, header, clear, nonce, sealed, leaf, root, signature"
+
+INSERT = (
+    "INSERT INTO record (seq, header, clear, nonce, sealed, root, signature) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+FENCE = "SELECT fence FROM writer WHERE id = 1"
+_KIND_EPOCH = "kind = x'0011'"
+_KIND_STATE = "kind = x'0012'"
+_TAGGED = "tag <> x'" + NO_TAG.hex() + "'"
+
+
+def log_id(connection: Connection) -> bytes | None:
+    """The log's id, or None where its row is gone."""
+    row = connection.execute("SELECT log_id FROM log WHERE id = 1").fetchone()
+    return None if row is None else bytes(row[0])
+
+
+def size(connection: Connection) -> int:
+    """The last sequence number; 0 for an empty log."""
+    return int(connection.execute("SELECT coalesce(max(seq), 0) FROM record").fetchone()[0])
+
+
+def fence(connection: Connection) -> int:
+    """The fence of the last writer."""
+    row = connection.execute(FENCE).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def row_at(connection: Connection, seq: int) -> Row | None:
+    """One row."""
+    return _first(connection, f"SELECT {COLUMNS} FROM record WHERE seq = ?", seq)
+
+
+def last_state(connection: Connection) -> Row | None:
+    """The newest `state` record."""
+    return _first(
+        connection,
+        f"SELECT {COLUMNS} FROM record WHERE {_KIND_STATE} ORDER BY seq DESC LIMIT 1",
+    )
+
+
+def last_epoch(connection: Connection) -> Row | None:
+    """The newest `key.epoch` record."""
+    return _first(
+        connection,
+        f"SELECT {COLUMNS} FROM record WHERE {_KIND_EPOCH} ORDER BY epoch DESC LIMIT 1",
+    )
+
+
+def epoch_at(connection: Connection, epoch: int) -> Row | None:
+    """The `key.epoch` record that opened an epoch."""
+    return _first(
+        connection,
+        f"SELECT {COLUMNS} FROM record WHERE {_KIND_EPOCH} AND epoch = ?",
+        epoch.to_bytes(4, "big"),
+    )
+
+
+def epochs(connection: Connection) -> Iterator[Row]:
+    """All `key.epoch` records, oldest first."""
+    yield from map(
+        Row._make,
+        connection.execute(f"SELECT {COLUMNS} FROM record WHERE {_KIND_EPOCH} ORDER BY epoch"),
+    )
+
+
+def rows_from(connection: Connection, start: int, stop: int, limit: int) -> list[Row]:
+    """At most `limit` rows with start <= seq < stop."""
+    cursor = connection.execute(
+        f"SELECT {COLUMNS} FROM record WHERE seq >= ? AND seq < ? ORDER BY seq LIMIT ?",
+        (start, stop, limit),
+    )
+    return list(map(Row._make, cursor))
+
+
+def rows_back(connection: Connection, before: int, limit: int) -> list[Row]:
+    """At most `limit` rows with seq < before, newest first."""
+    cursor = connection.execute(
+        f"SELECT {COLUMNS} FROM record WHERE seq < ? ORDER BY seq DESC LIMIT ?",
+        (before, limit),
+    )
+    return list(map(Row._make, cursor))
+
+
+def rows_tagged(connection: Connection, tag: bytes, start: int, limit: int) -> list[Row]:
+    """At most `limit` rows of one tag with seq >= start."""
+    cursor = connection.execute(
+        f"SELECT {COLUMNS} FROM record WHERE {_TAGGED} AND tag = ? AND seq >= ? "
+        "ORDER BY seq LIMIT ?",
+        (tag, start, limit),
+    )
+    return list(map(Row._make, cursor))
+
+
+def _first(connection: Connection, statement: str, *values: object) -> Row | None:
+    found = connection.execute(statement, values).fetchone()
+    return None if found is None else Row._make(found)
