@@ -1,0 +1,74 @@
+"""Exit codes of answers. Pure: a view in, a number out.
+
+Source: the table in docs/guide/exit-codes.md. A failure carries its own code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from noodle_engine.execute.views import UpgradeView
+
+__all__ = [
+    "ALL",
+    "DONE",
+    "NEEDS_PERSON",
+    "NOT_TRUSTED",
+    "PENDING",
+    "REFUSED",
+    "RESTORED",
+    "TIMED_OUT",
+    "of_upgrade",
+    "worst",
+]
+
+DONE = 0
+REFUSED = 3
+RESTORED = 4
+NEEDS_PERSON = 5
+NOT_TRUSTED = 6
+TIMED_OUT = 8
+PENDING = 10
+
+ALL: dict[int, str] = {
+    0: "done; or there was nothing to do; or an upgrade was aborted as asked",
+    1: "a bug in Noodle, or its answer could not be written",
+    2: "a malformed option, setting, release or plan",
+    3: "refused: the target is as it was before",
+    4: "the upgrade failed and the old was restored",
+    5: "a person is needed: the upgrade is on hold, or a check of doctor failed",
+    6: "a key, a signature or the journal failed verification",
+    7: "not authorised",
+    8: "`--wait` ended first; the upgrade goes on",
+    9: "another process holds the home or a target and does not answer",
+    10: "`plan --detailed-exitcode`: there are changes to apply",
+    130: "interrupted; an upgrade that was under way can be resumed",
+}
+"""Every exit code and what it means, as the docs print it."""
+
+
+def of_upgrade(view: UpgradeView, *, aborting: bool = False, waited: bool = True) -> int:
+    """The exit code for an upgrade as it stands.
+
+    `aborting`: to be taken back is what was asked for. `waited`: the command
+    waited for the end of the upgrade, so that an open one means that the time
+    for waiting is over.
+    """
+    if view.hold is not None:
+        return NEEDS_PERSON
+    if view.state == "committed":
+        return REFUSED if aborting else DONE
+    if view.state == "rolled_back":
+        if aborting or view.reason == "cancelled":
+            return DONE
+        return REFUSED if view.reason == "refused" else RESTORED
+    return TIMED_OUT if waited else DONE
+
+
+def worst(codes: Iterable[int]) -> int:
+    """The code of several upgrades: the one that most needs a look."""
+    found = set(codes)
+    order = (NEEDS_PERSON, RESTORED, REFUSED, TIMED_OUT)
+    return next((code for code in order if code in found), DONE)

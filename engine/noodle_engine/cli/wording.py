@@ -1,0 +1,241 @@
+"""Answers as lines for somebody who has never seen one.
+
+Owns the text form of every view. Pure but for colours, which the invocation
+decides; each function returns lines and prints nothing.
+"""
+
+# ruff: noqa: PLC0415
+# A command pays for what it uses: most imports stand where they are needed.
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from noodle_engine.cli.terminal import Invocation, clean
+
+if TYPE_CHECKING:
+    from noodle_engine.execute.views import (
+        ComponentLine,
+        ComponentRow,
+        HistoryRow,
+        HomeView,
+        StepsView,
+        UpgradeRow,
+        UpgradeView,
+    )
+
+__all__ = [
+    "bytes_words",
+    "component_lines",
+    "duration",
+    "history_lines",
+    "home_lines",
+    "moment",
+    "steps_lines",
+    "upgrade_lines",
+    "versions",
+]
+
+_STATE_STYLE = {"committed": "good", "rolled_back": "warn"}
+_WAYS = {
+    "--retry": "try the step that failed once more",
+    "--restore": "put back what the journal expects; what is there now is kept beside it",
+    "--adopt": "accept what is there now as it is",
+    "--back": "take the upgrade back",
+    "--promote": "go forward all the same",
+}
+_HOLDS = {
+    "foreign": "somebody else changed a target, so Noodle touches nothing more",
+    "irreversible": "a step that cannot be undone has been done",
+    "failure_kept": "a step failed, and the settings say to keep it as it is for a look",
+    "old_broken": "the old version cannot be put back as it was",
+    "newer_data": "going back would lose data that was made since",
+    "back_overdue": "going back took longer than its limit",
+}
+_OBSERVED = {
+    "new": "the new version",
+    "old": "the old version",
+    "absent": "nothing",
+    "foreign": "something that neither the old nor the new version is",
+}
+
+
+def moment(at_ms: int | None) -> str:
+    """A time in UTC, to the second."""
+    if at_ms is None:
+        return "-"
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at_ms / 1000))
+
+
+def duration(ms: int | None) -> str:
+    """A duration for people."""
+    if ms is None:
+        return ""
+    return f"{ms} ms" if ms < 1000 else f"{ms / 1000:.1f} s"
+
+
+def bytes_words(count: int) -> str:
+    """A number of bytes for people."""
+    size = float(count)
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024 or unit == "MiB":
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
+
+
+def versions(old: str | None, new: str | None) -> str:
+    """`1.0.0 -> 1.1.0`, with what is not there called absent."""
+    return f"{old or 'absent'} -> {new or 'absent'}"
+
+
+def change(line: ComponentLine) -> str:
+    """`web 1.0.0 -> 1.1.0`."""
+    return f"{line.name} {versions(line.from_version, line.to_version)}"
+
+
+def home_lines(out: Invocation, view: HomeView) -> Iterator[str]:
+    """What is installed and what is open."""
+    if view.open:
+        yield out.style("open upgrades:", "strong")
+        for row in view.open:
+            yield from _open_lines(out, row)
+        yield ""
+    if not view.components:
+        yield "no component is known yet"
+        yield out.command("  `noodle component add FOLDER` makes a release known")
+        return
+    yield from component_lines(out, view.components)
+    if not view.open:
+        yield ""
+        yield f"no upgrade is open; the journal has {view.journal.size} records"
+
+
+def _open_lines(out: Invocation, row: UpgradeRow) -> Iterator[str]:
+    way = "going back" if row.undoing else row.state.value
+    hold = f", on hold ({_plain(row.hold)})" if row.hold else ""
+    yield f"  {row.upgrade}  {clean(', '.join(row.components))}"
+    yield f"    {out.style(way + hold, 'warn')}, since {moment(row.requested_ms)}"
+    yield out.command(f"    look: `noodle status {row.upgrade}`")
+    if row.hold is None:
+        yield out.command(f"    finish: `noodle resume {row.upgrade}`")
+
+
+def component_lines(out: Invocation, rows: Sequence[ComponentRow]) -> Iterator[str]:
+    """Components: what is installed where, what could be applied, what is kept."""
+    for row in rows:
+        installed = row.installed or "not installed"
+        yield f"{out.style(clean(row.name), 'strong')}  {installed}"
+        if row.target:
+            yield f"  target:    {clean(row.target)}"
+        if row.releases:
+            yield f"  releases:  {', '.join(row.releases)}"
+        if row.points:
+            yield f"  kept old:  {', '.join(row.points)}"
+
+
+def upgrade_lines(out: Invocation, view: UpgradeView) -> Iterator[str]:
+    """One upgrade: where it stands, what is on disk, what can be done."""
+    named = ", ".join(change(line) for line in view.components)
+    yield f"upgrade {view.upgrade}: {clean(named)}"
+    yield f"  {_standing(out, view)}"
+    if view.detail:
+        yield f"  why:     {clean(view.detail)}"
+    for line in view.components:
+        yield f"  target:  {clean(line.target)}"
+        if line.observed is not None:
+            yield f"  on disk: {_on_disk(line)}"
+    if view.step is not None and view.hold is None:
+        yield f"  step:    {clean(view.step.id)} ({view.step.state})"
+    if view.hold is not None:
+        yield from _hold_lines(view)
+    if view.waiting is not None and view.waiting.until_ms is not None:
+        yield f"  limit:   {moment(view.waiting.until_ms)}, then it is taken back"
+    if view.allowed:
+        yield "  you can:"
+        for command in view.allowed:
+            yield f"    {out.command(command)}{_way(command)}"
+
+
+def _standing(out: Invocation, view: UpgradeView) -> str:
+    state = out.style(_plain(view.state.value), _STATE_STYLE.get(view.state.value, "warn"))
+    if view.state == "committed":
+        which = "old version is back" if view.direction == "back" else "new version is in place"
+        tail = "" if view.finished else "; cleaning up is left (`noodle resume`)"
+        return out.command(f"{state}: the {which}{tail}")
+    if view.state == "rolled_back":
+        reason = f" ({_plain(view.reason.value)})" if view.reason else ""
+        return f"{state}{reason}: every target is as it was before"
+    if view.hold is not None:
+        return f"{out.style('on hold', 'bad')} in state {state}: {_plain(view.hold.reason.value)}"
+    if view.undoing:
+        reason = f" ({_plain(view.reason.value)})" if view.reason else ""
+        return f"{state}, going back{reason}"
+    return f"{state}: not finished"
+
+
+def _on_disk(line: ComponentLine) -> str:
+    observed = line.observed or ""
+    words = _OBSERVED.get(observed, observed)
+    version = {"new": line.to_version, "old": line.from_version}.get(observed)
+    return clean(f"{words} ({version})" if version else words)
+
+
+def _hold_lines(view: UpgradeView) -> Iterator[str]:
+    hold = view.hold
+    if hold is None:
+        return
+    yield f"  because: {_HOLDS.get(hold.reason.value, _plain(hold.reason.value))}"
+    if hold.component:
+        yield f"  where:   {clean(hold.component)}"
+    if hold.detail:
+        yield f"  detail:  {clean(hold.detail)}"
+    if hold.expected:
+        yield f"  expected {clean(hold.expected)}"
+    if hold.found:
+        yield f"  found    {clean(hold.found)}"
+
+
+def _way(command: str) -> str:
+    words = _WAYS.get(command.rsplit(" ", 1)[-1])
+    return f"   # {words}" if words else ""
+
+
+def steps_lines(out: Invocation, view: StepsView) -> Iterator[str]:
+    """Every step with its state, time and what it printed."""
+    from noodle_engine.execute.wording import step_words
+
+    yield f"upgrade {view.upgrade}"
+    for number, step in enumerate(view.steps, 1):
+        words = step_words(step.id, undo=False, done=False)
+        style = {"done": "good", "failed": "bad"}.get(step.state, "faint")
+        again = f", {step.attempts} times" if step.attempts > 1 else ""
+        took = f", {duration(step.duration_ms)}" if step.duration_ms is not None else ""
+        state = out.style(f"{step.state:<10}", style)
+        yield f"  {number:>3}. {state} {clean(words)}  [{clean(step.id)}{again}{took}]"
+        if step.error:
+            yield f"       failed: {clean(step.error)}"
+        if step.output:
+            for line in step.output.rstrip("\n").split("\n"):
+                yield f"       | {clean(line)}"
+
+
+def history_lines(out: Invocation, rows: Sequence[HistoryRow]) -> Iterator[str]:
+    """Upgrades, newest first."""
+    if not rows:
+        yield "nothing was upgraded yet"
+    for row in rows:
+        state = out.style(_plain(row.state.value), _STATE_STYLE.get(row.state.value, "warn"))
+        reason = f" ({_plain(row.reason.value)})" if row.reason else ""
+        way = "back: " if row.direction == "back" else ""
+        named = ", ".join(change(line) for line in row.components)
+        yield f"{moment(row.requested_ms)}  {row.upgrade}  {way}{clean(named)}  {state}{reason}"
+        if out.verbose:
+            ended = moment(row.ended_ms) if row.ended_ms is not None else "still open"
+            yield f"    by {clean(row.actor)}, ended {ended}"
+
+
+def _plain(word: str) -> str:
+    return word.replace("_", " ")
