@@ -75,7 +75,7 @@ class OutputFailed(NoodleError):
 
 
 class PlatformUnsupported(NoodleError):
-    """This machine lacks what Noodle stands on. Nothing was done."""
+    """The machine lacks what Noodle stands on. Nothing was done."""
 
     code: ClassVar[str] = "platform_unsupported"
     exit_code: ClassVar[int] = 3

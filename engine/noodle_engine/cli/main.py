@@ -56,11 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         context = error.ctx if isinstance(error, click.UsageError) else None
         # What was wrong may stand before --json on the line.
         invocation.json = invocation.json or "--json" in words
-        failure = UsageWrong(
+        wrong = UsageWrong(
             problem=_lowered(error.format_message()).rstrip("."),
             command=context.command_path if context else "noodle",
         )
-        return _end(invocation, failure, error)
+        return _end(invocation, wrong, error)
     except BaseException as error:  # noqa: BLE001 - the last line of defence: no traceback
         from noodle_engine.cli.failures import Unexpected
 

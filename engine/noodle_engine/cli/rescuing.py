@@ -39,7 +39,7 @@ def by_hand(kind: str, path: Path, location: Path) -> Observation:
     """
     target = load_target(kind)
     owner = read_mark(place_of(path).owner) or ""
-    lock = target.lock(path, owner)
+    lock = target.lock(path, owner, take_over=False)
     try:
         return target.exchange_by_hand(path, location)
     finally:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from noodle_engine.execute.views import UpgradeView
+
 __all__ = [
     "Candidate",
     "DemoStep",
@@ -61,7 +63,7 @@ class RescueView:
 class OpenView:
     """The answer of resume: each upgrade that was taken up, as `status ID` answers."""
 
-    upgrades: tuple[dict[str, object], ...]
+    upgrades: tuple[UpgradeView, ...]
     format: int = FORMAT
 
 

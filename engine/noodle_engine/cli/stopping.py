@@ -16,7 +16,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from noodle_engine.cli.terminal import Invocation
@@ -54,7 +54,5 @@ def stop_on_signals(
 
 def _tell(text: str) -> None:
     # Straight to the descriptor: a handler may run while a stream is being written.
-    try:
+    with suppress(OSError):
         os.write(2, f"\n{text}\n".encode())
-    except OSError:
-        pass

@@ -162,7 +162,7 @@ class Invocation:
 
 
 def clean(text: str) -> str:
-    """`text` with control characters shown as `\\x1b` and the like (law T4)."""
+    """`text` with control characters shown as x1b after a backslash and the like (law T4)."""
     if text.isprintable():
         return text
     return "".join(

@@ -84,11 +84,10 @@ def answer_upgrade(
 def answer_upgrades(out: Invocation, views: Sequence[UpgradeView], *, waited: bool) -> int:
     """Print how several upgrades stand and return the worst exit code."""
     from noodle_engine.cli.shapes import OpenView
-    from noodle_engine.machine.codec import encode
 
     for view in views:
         out.say(upgrade_lines(out, view))
     if not views:
         out.say("no upgrade is open")
-    out.document(OpenView(tuple(encode(view, keep_none=True) for view in views)))
+    out.document(OpenView(tuple(views)))
     return exits.worst(exits.of_upgrade(view, waited=waited) for view in views)

@@ -1,6 +1,7 @@
 """`noodle plan`, `noodle apply` and `noodle rollback`: what changes a target."""
 
-# ruff: noqa: PLC0415
+# ruff: noqa: PLC0415, PLR0917
+# click calls a command by keyword, with one argument for each option.
 # A command pays for what it uses: most imports stand where they are needed.
 
 from __future__ import annotations
@@ -75,12 +76,8 @@ def plan(
             noodle.save_plan(view.plan, out)
     _show(invocation, view, asked=True)
     if view.plan is not None:
-        how = (
-            str(out) if out is not None else " ".join((*wanted, *(f"--remove {r}" for r in remove)))
-        )
-        if out is not None and "/" not in how and not how.endswith(".json"):
-            how = f"./{how}"
-        invocation.say(("", invocation.command(f"next: `noodle apply {clean(how)}` does it")))
+        how = _how(wanted, remove, out)
+        invocation.say(invocation.command(f"next: `noodle apply {clean(how)}` does it"))
     invocation.document(view)
     return exits.PENDING if detailed_exitcode and view.changes else exits.DONE
 
@@ -117,7 +114,7 @@ def apply(
     from noodle_engine.machine.states import OnCrash
 
     with opened(invocation) as noodle:
-        view = _planned(noodle, wanted, remove, take_over=take_over, key=idempotency_key)
+        view = _planned(noodle, wanted, remove, take_over=take_over)
         _show(invocation, view, asked=dry_run)
         if view.plan is None or dry_run:
             invocation.document(view)
@@ -179,13 +176,20 @@ def _check_asked(wanted: tuple[str, ...], remove: tuple[str, ...]) -> None:
         raise click.UsageError("name what is wanted: NAME@VERSION, or --remove NAME")
 
 
+def _how(wanted: tuple[str, ...], remove: tuple[str, ...], out: Path | None) -> str:
+    """What to give `apply` for this plan."""
+    if out is None:
+        return " ".join((*wanted, *(f"--remove {one}" for one in remove)))
+    named = str(out)
+    return named if "/" in named or named.endswith(".json") else f"./{named}"
+
+
 def _planned(
     noodle: Noodle,
     wanted: tuple[str, ...],
     remove: tuple[str, ...],
     *,
     take_over: bool,
-    key: str | None,
 ) -> PlanView:
     """The plan to do: from the words, or from the plan file that they name."""
     from noodle_engine.execute.views import PlanView
