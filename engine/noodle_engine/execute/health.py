@@ -38,6 +38,7 @@ __all__ = [
     "Runner",
     "Verdict",
     "attempt_once",
+    "met_itself",
     "named",
     "watch",
 ]
@@ -247,8 +248,7 @@ def _connection(name: str, host: str, port: int, deadline_ms: int) -> Iterator[s
             made.settimeout(left_ms / 1000)
             try:
                 made.connect(address)
-                if made.getsockname() == made.getpeername():
-                    # Nobody listens: a free port on this host was met by itself.
+                if met_itself(made):
                     raise ConnectionRefusedError("nobody listens")
             except OSError as exc:
                 failure = _Unanswered(f"{name} takes no connection: {_why(exc)}")
@@ -256,6 +256,14 @@ def _connection(name: str, host: str, port: int, deadline_ms: int) -> Iterator[s
             yield made
             return
     raise failure
+
+
+def met_itself(connection: socket.socket) -> bool:
+    """Whether both ends are one: nobody listens, but the kernel chose the very port asked for.
+
+    Source: RFC 9293, 3.5, simultaneous open.
+    """
+    return bool(connection.getsockname() == connection.getpeername())
 
 
 @contextmanager
