@@ -18,21 +18,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from noodle_engine.disk.locks import lock_holder
-from noodle_engine.execute import reading
-from noodle_engine.execute.engine import Heard
-from noodle_engine.execute.failures import (
-    ComponentUnknown,
-    HolderSilent,
-    Interrupted,
-    NothingInstalled,
-)
-from noodle_engine.execute.holder import Holder, client_of, take
-from noodle_engine.execute.home import Home, create_home, find_home, machine_id
-from noodle_engine.execute.opening import by_name, master_key_of, open_reader, releases_of, settle
-from noodle_engine.execute.planning import Planner, read_plan, write_plan
-from noodle_engine.execute.service import StoppedListening
-from noodle_engine.execute.views import (
+from noodle_engine.disk.failures import LockHeld
+from noodle_engine.disk.locks import lock_file, lock_holder
+from noodle_engine.execute.answers import reading
+from noodle_engine.execute.answers.views import (
     AuditEntry,
     AuditVerdict,
     ComponentsView,
@@ -44,13 +33,32 @@ from noodle_engine.execute.views import (
     StepsView,
     UpgradeView,
 )
-from noodle_engine.execute.wording import sentence
+from noodle_engine.execute.answers.wording import sentence
+from noodle_engine.execute.engine import Heard
+from noodle_engine.execute.failures import (
+    ComponentUnknown,
+    HolderSilent,
+    Interrupted,
+    NothingInstalled,
+)
+from noodle_engine.execute.home.checkup import DoctorView, examine_home
+from noodle_engine.execute.home.holder import Holder, client_of, take
+from noodle_engine.execute.home.layout import Home, create_home, find_home, machine_id
+from noodle_engine.execute.home.opening import (
+    by_name,
+    master_key_of,
+    open_reader,
+    releases_of,
+    settle,
+)
+from noodle_engine.execute.home.service import StoppedListening
+from noodle_engine.execute.planning import Planner, read_plan, write_plan
 from noodle_engine.machine.codec import decode, encode
 from noodle_engine.machine.plan import Plan, plan_hash
 from noodle_engine.machine.states import OnCrash, Release
 from noodle_engine.machine.upgrade import Fold
 from noodle_engine.registry.publisher import make_publisher_key
-from noodle_journal import Created, Journal, Reader, backup, verify
+from noodle_journal import Created, Journal, Reader, backup, restore, verify
 from noodle_journal.keys import encode_recovery, make_key_file
 from noodle_policies.settings.model import settings_hash
 
@@ -444,6 +452,30 @@ class Noodle:
         """Copy the journal, beside whoever writes, into a new file."""
         backup(self._home.path, destination)
 
+    @staticmethod
+    def restore(source: Path, home: Path | str | None = None) -> None:
+        """Put a copy of the journal back; what is there is kept under another name.
+
+        It is read-only until `take_over`. Raises HolderSilent if a process
+        holds the home.
+        """
+        where = find_home(home, os.environ, os.geteuid())
+        where.check()
+        try:
+            lock = lock_file(where.lock_file)
+        except LockHeld as held:
+            raise HolderSilent(str(where.path), held.holder, "it holds the home") from held
+        try:
+            restore(source, where.path)
+        finally:
+            lock.release()
+
+    @staticmethod
+    def doctor(home: Path | str | None = None) -> DoctorView:
+        """Examine machine, home, journal and targets. Changes nothing that lasts."""
+        where = find_home(home, os.environ, os.geteuid())
+        return DoctorView(examine_home(where, os.environ))
+
     def take_over(self) -> None:
         """Let this home's journal, which was copied or moved here, be written again."""
         with self._guard:
@@ -492,7 +524,7 @@ def _init(home: Home, master_key: bytes | None) -> InitView:
             key = os.urandom(MASTER_KEY_BYTES)
             make_key_file(folder / "keys" / "master.key", key)
         make_publisher_key(folder, os.urandom)
-        return Journal.create(folder, master_key=key, wall_ns=time.time_ns, entropy=os.urandom)
+        return Journal.create(folder, master_key=key, entropy=os.urandom)
 
     created = create_home(home.path, fill)
     return InitView(
@@ -513,8 +545,8 @@ def _verdict(
         size=report.size,
         root=report.root.hex(),
         epochs=report.epochs,
-        signatures=report.signatures,
-        heads=report.heads,
+        signatures=report.signatures_checked,
+        heads=report.heads_checked,
         with_key=key is not None,
         damage=bad.kind.value if bad else None,
         first_bad=bad.seq if bad else None,

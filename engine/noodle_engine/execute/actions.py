@@ -18,9 +18,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from noodle_engine.execute.children import Ended, environment_for, run_child
-from noodle_engine.execute.health import Attempt, attempt_once, named, watch
-from noodle_engine.execute.processes import Identity
+from noodle_engine.execute.commands.children import Ended, environment_for, run_child
+from noodle_engine.execute.commands.health import Attempt, attempt_once, named, watch
+from noodle_engine.execute.commands.processes import ChildStays, Identity
 from noodle_engine.machine.decide import Do, Probe, ProbeAnswer, Probed, StepResult
 from noodle_engine.machine.plan import Hook, HookPoint, PlanComponent, Step, StepName
 from noodle_engine.machine.records import Observation
@@ -31,6 +31,7 @@ from noodle_engine.targets.base import Source, StepContext
 from noodle_engine.targets.failures import ForeignFound
 from noodle_engine.targets.load import load_target
 from noodle_journal.errors import NoodleError
+from noodle_journal.failures import JournalError, JournalFull
 
 __all__ = ["Performer", "local_path"]
 
@@ -40,6 +41,14 @@ _HOOKS = frozenset(point.value for point in HookPoint)
 def local_path(text: str) -> Path:
     """The path that a stored text stands for."""
     return Path(os.fsdecode(path_bytes(text)))
+
+
+class RecordingFailed(Exception):
+    """The journal failed in the middle of a step: not the step's failure, but ours."""
+
+    def __init__(self, failure: JournalError) -> None:
+        super().__init__(failure.problem)
+        self.cause_of_it = failure
 
 
 @dataclass(slots=True)
@@ -87,6 +96,10 @@ class Performer:
                 error, output = self._health(upgrade, action)
             else:
                 observed = self._target_step(upgrade, action)
+        except RecordingFailed as failure:
+            raise failure.cause_of_it from failure
+        except ChildStays as failure:
+            error, hold = f"{failure.problem}; {failure.remedy}", HoldReason.FAILURE_KEPT
         except ForeignFound as found:
             error, foreign = str(found), found.found
         except NoodleError as failure:
@@ -177,8 +190,17 @@ class Performer:
             timeout_ms=timeout_ms,
             stop=self.stop,
             inherit=self.descriptors,
-            started=lambda child: self.child_started(action.step.id, child),
+            started=lambda child: self._started(action.step.id, child),
         )
+
+    def _started(self, step: str, child: Identity) -> None:
+        """Journal a child. A full disk fails the step; what leaves the journal unknown ends us."""
+        try:
+            self.child_started(step, child)
+        except JournalFull:
+            raise
+        except JournalError as failure:
+            raise RecordingFailed(failure) from failure
 
     def _health(self, upgrade: Upgrade, action: Do) -> tuple[str | None, str | None]:
         component = upgrade.plan.component(action.step.component)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from noodle_engine.execute.actions import Performer, local_path
-from noodle_engine.execute.processes import Identity, end_orphan
+from noodle_engine.execute.commands.processes import Identity, end_orphan
 from noodle_engine.machine.decide import (
     Action,
     Decision,

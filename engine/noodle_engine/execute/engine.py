@@ -22,7 +22,7 @@ from typing import Any
 from noodle_engine.disk.locks import FileLock
 from noodle_engine.execute.driving import Control, Driving
 from noodle_engine.execute.failures import ComponentBusy, RequestRefused, UpgradeUnknown
-from noodle_engine.execute.home import Home, settings_from_journal
+from noodle_engine.execute.home.layout import Home, settings_from_journal
 from noodle_engine.execute.live_clock import LiveClock
 from noodle_engine.execute.timers import Timers
 from noodle_engine.machine.decide import (
@@ -101,24 +101,23 @@ class Engine:
     """Drives upgrades. The caller has the home's lock and gives it up by `close`."""
 
     def __init__(
-        self,
-        home: Home,
-        lock: FileLock,
-        journal: Journal,
-        clock: LiveClock,
-        releases: ReleaseStore,
-        world: Fold,
+        self, home: Home, lock: FileLock, clock: LiveClock, releases: ReleaseStore
     ) -> None:
         self.home = home
         self.releases = releases
         self.clock = clock
         self._lock = lock
-        self._journal = journal
-        self._world = world
+        self._world = Fold()
         self._listeners: list[Callable[[Heard], None]] = []
         self._runners: dict[str, _Runner] = {}
         self._state = threading.Condition()
         self._timers = Timers(clock.now_ms, self._timer_due)
+
+    def attach(self, journal: Journal, world: Fold) -> None:
+        """Take the opened journal and its fold; nothing else works before."""
+        self._journal = journal
+        self._world = world
+        self.clock.start_after(world.at_ms)
         for upgrade in world.upgrades.values():
             self._timers.set_all(upgrade.id, upgrade.timers)
 
@@ -204,29 +203,50 @@ class Engine:
             known = self._known_request(plan, request_key)
             if known is not None:
                 return known
-            for component in plan.components:
-                for open_one in self._world.upgrades.values():
-                    if any(one.name == component.name for one in open_one.plan.components):
-                        raise ComponentBusy(component.name, open_one.id)
-            limits = settings_from_journal(settings)
-            now = self.clock.now_ms()
-            events: list[Event] = [
-                Requested(
-                    plan=plan,
-                    plan_hash=plan_hash(plan),
-                    settings_hash=settings_hash,
-                    settings=None if settings_hash in self._world.settings else dict(settings),
-                    on_crash=on_crash,
-                    request_key=request_key,
-                )
-            ]
-            if plan.direction is Direction.FORWARD:
-                due = now + limits.default_timeout * 1000
-                events.append(TimerSet(TOTAL_TIMER, due, Message.TIMER_DUE.value))
-            back = plan.direction is Direction.BACK
-            self.append(events, actor=actor, upgrade=upgrade, going_back=back)
+            self.request(
+                plan,
+                upgrade=upgrade,
+                actor=actor,
+                settings=settings,
+                settings_hash=settings_hash,
+                on_crash=on_crash,
+                request_key=request_key,
+            )
             self._start(upgrade, actor, resumed=False, take_over=take_over)
         return upgrade
+
+    def request(
+        self,
+        plan: Plan,
+        *,
+        upgrade: str,
+        actor: str,
+        settings: Mapping[str, Any],
+        settings_hash: str,
+        on_crash: OnCrash,
+        request_key: str | None = None,
+    ) -> None:
+        """Record a request durably, and drive nothing. Raises ComponentBusy."""
+        for component in plan.components:
+            for open_one in self._world.upgrades.values():
+                if any(one.name == component.name for one in open_one.plan.components):
+                    raise ComponentBusy(component.name, open_one.id)
+        events: list[Event] = [
+            Requested(
+                plan=plan,
+                plan_hash=plan_hash(plan),
+                settings_hash=settings_hash,
+                settings=None if settings_hash in self._world.settings else dict(settings),
+                on_crash=on_crash,
+                request_key=request_key,
+            )
+        ]
+        back = plan.direction is Direction.BACK
+        if not back:
+            limit_ms = settings_from_journal(settings).default_timeout * 1000
+            due = self.clock.now_ms() + limit_ms
+            events.append(TimerSet(TOTAL_TIMER, due, Message.TIMER_DUE.value))
+        self.append(events, actor=actor, upgrade=upgrade, going_back=back)
 
     def _known_request(self, plan: Plan, request_key: str | None) -> str | None:
         if request_key is None or request_key not in self._world.request_keys:
@@ -310,12 +330,13 @@ class Engine:
     def _start(self, upgrade: str, actor: str, *, resumed: bool, take_over: bool = False) -> None:
         runner = _Runner(upgrade, take_over=take_over)
         self._runners[upgrade] = runner
-        thread = threading.Thread(
-            target=self._run, args=(runner, actor, resumed), name=f"upgrade-{upgrade}", daemon=True
-        )
-        thread.start()
+        threading.Thread(
+            target=lambda: self._run(runner, actor, resumed=resumed),
+            name=f"upgrade-{upgrade}",
+            daemon=True,
+        ).start()
 
-    def _run(self, runner: _Runner, actor: str, resumed: bool) -> None:
+    def _run(self, runner: _Runner, actor: str, *, resumed: bool) -> None:
         try:
             self._wait_for_turn(runner)
             if not runner.control.leaving:

@@ -16,11 +16,15 @@ __all__ = ["LiveClock"]
 class LiveClock:
     """Journal time in integer milliseconds, never behind the last record."""
 
-    def __init__(self, last_ms: int, read: Callable[[], Reading] = system_clock) -> None:
-        first = read()
+    def __init__(self, read: Callable[[], Reading] = system_clock) -> None:
         self._read = read
-        self._clock = JournalClock(first.wall_ms, first.boot_ms, last_ms)
         self._jump: Jump | None = None
+        self.start_after(0)
+
+    def start_after(self, last_ms: int) -> None:
+        """Start anew, not behind a last record of journal time `last_ms`."""
+        first = self._read()
+        self._clock = JournalClock(first.wall_ms, first.boot_ms, last_ms)
 
     def now_ms(self) -> int:
         """The journal time now."""

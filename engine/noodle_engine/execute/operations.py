@@ -11,7 +11,9 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from noodle_engine.execute import reading
+from noodle_engine.execute.answers import reading
+from noodle_engine.execute.answers.views import UpgradeView
+from noodle_engine.execute.answers.wording import sentence
 from noodle_engine.execute.engine import Engine, Heard
 from noodle_engine.execute.failures import (
     ComponentBusy,
@@ -19,12 +21,10 @@ from noodle_engine.execute.failures import (
     RollbackDisabled,
     UpgradesDisabled,
 )
+from noodle_engine.execute.home.opening import settle
+from noodle_engine.execute.home.service import Peer, Tell
 from noodle_engine.execute.ids import new_upgrade_id
-from noodle_engine.execute.opening import settle
 from noodle_engine.execute.planning import check_world
-from noodle_engine.execute.service import Peer, Tell
-from noodle_engine.execute.views import UpgradeView
-from noodle_engine.execute.wording import sentence
 from noodle_engine.machine.codec import JsonObject, decode, encode
 from noodle_engine.machine.plan import Plan
 from noodle_engine.machine.records import Noted

@@ -47,8 +47,9 @@ from noodle_engine.machine.states import Direction
 from noodle_engine.machine.text import path_bytes, path_text
 from noodle_engine.machine.upgrade import Fold, Installed, Point
 from noodle_engine.registry.manifest import ReleaseManifest
-from noodle_engine.registry.names import order, parse_wanted, satisfies
+from noodle_engine.registry.names import parse_wanted
 from noodle_engine.registry.store import Release, ReleaseStore
+from noodle_engine.registry.versions import precedes
 from noodle_engine.targets.base import Source, Target, TargetPlan, TargetRequest
 from noodle_engine.targets.load import load_target
 from noodle_journal.errors import NoodleError
@@ -133,7 +134,8 @@ class Planner:
         return Planned(self._plan(Direction.BACK, [_Piece(component, found)]), ())
 
     def _release(self, wanted: str) -> Release:
-        name, version = parse_wanted(wanted)
+        asked = parse_wanted(wanted)
+        name, version = asked.name, asked.version
         known = self.releases.versions(name)
         if version is None or version not in known:
             names = [f"{name}@{one}" for one in known] or [
@@ -312,12 +314,12 @@ def _overlap(first: str, second: str) -> bool:
 
 
 def _check_replaces(manifest: ReleaseManifest, installed: str) -> None:
-    if order(manifest.version) < order(installed):
+    if precedes(manifest.version, installed):
         raise DowngradeRefused(manifest.name, installed, manifest.version)
-    if manifest.compatible_from and not satisfies(installed, manifest.compatible_from):
+    if manifest.compatible_from and not manifest.compatible_from.allows(installed):
         raise NotCompatible(
             problem=f"{manifest.name} {manifest.version} cannot replace {installed}",
-            cause=f"its manifest says compatible_from = {manifest.compatible_from!r}",
+            cause=f"its manifest says compatible_from = {str(manifest.compatible_from)!r}",
             remedy="upgrade to a version in between first",
         )
 
@@ -325,7 +327,7 @@ def _check_replaces(manifest: ReleaseManifest, installed: str) -> None:
 def _check_requires(manifest: ReleaseManifest, after: Mapping[str, str | None]) -> None:
     for name, wanted in manifest.requires.items():
         found = after.get(name)
-        if found is None or not satisfies(found, wanted):
+        if found is None or not wanted.allows(found):
             raise NotCompatible(
                 problem=f"{manifest.name} {manifest.version} requires {name} {wanted}",
                 cause=f"after this plan there would be {name} {found or 'none'}",
@@ -333,7 +335,7 @@ def _check_requires(manifest: ReleaseManifest, after: Mapping[str, str | None]) 
             )
     for name, unwanted in manifest.conflicts.items():
         found = after.get(name)
-        if found is not None and satisfies(found, unwanted):
+        if found is not None and unwanted.allows(found):
             raise NotCompatible(
                 problem=f"{manifest.name} {manifest.version} conflicts with {name} {unwanted}",
                 cause=f"after this plan there would be {name} {found}",

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import StrEnum
 from functools import cache
@@ -45,7 +45,7 @@ def decode(kind: type[T], value: Mapping[str, Any]) -> T:
     Raises RecordUnreadable, and builds nothing, if a field is unknown,
     missing or of another type.
     """
-    return cast("T", _reader(kind)(value, kind.__name__))
+    return cast("T", _reader(cast("Hashable", kind))(value, kind.__name__))
 
 
 def _encode(value: object, *, keep_none: bool) -> Any:
@@ -59,7 +59,7 @@ def _encode(value: object, *, keep_none: bool) -> Any:
         return {str(key): _encode(item, keep_none=keep_none) for key, item in value.items()}
     if is_dataclass(value):
         found: dict[str, Any] = {}
-        for field, name in _names(type(value)):
+        for field, name in _names(cast("Hashable", type(value))):
             item = getattr(value, field.name)
             if item is None and field.default is None and not keep_none:
                 continue
@@ -69,7 +69,7 @@ def _encode(value: object, *, keep_none: bool) -> Any:
 
 
 @cache
-def _names(kind: type) -> tuple[tuple[Field[Any], str], ...]:
+def _names(kind: Any) -> tuple[tuple[Field[Any], str], ...]:
     return tuple((field, field.metadata.get("name", field.name)) for field in fields(kind))
 
 

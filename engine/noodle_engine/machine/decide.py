@@ -442,11 +442,12 @@ def _consequences(upgrade: Upgrade, said: StepResult) -> Iterator[Event]:
             detail=said.error,
         )
         return
-    if said.hold is not None or said.undo or upgrade.undoing:
-        if said.undo:
-            reason = said.hold or HoldReason.OLD_BROKEN
-            yield _held(upgrade, reason, component=step.component, detail=said.error)
+    if said.hold is not None or said.undo:
+        reason = said.hold or HoldReason.OLD_BROKEN
+        yield _held(upgrade, reason, component=step.component, detail=said.error)
         return
+    if upgrade.undoing:
+        return  # the way back undoes this step too, however far it came
     yield _turn_or_hold(upgrade, _reason_for(step.name), said.error)
 
 

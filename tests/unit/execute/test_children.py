@@ -16,7 +16,7 @@ from typing import Protocol
 
 import pytest
 
-from noodle_engine.execute.children import (
+from noodle_engine.execute.commands.children import (
     GRACE_MS,
     PATH_DEFAULT,
     CommandUnusable,
@@ -27,7 +27,7 @@ from noodle_engine.execute.children import (
     environment_for,
     run_child,
 )
-from noodle_engine.execute.processes import boot_id, holders_of, identify
+from noodle_engine.execute.commands.processes import boot_id, holders_of, identify
 from noodle_engine.machine.failures import RecordUnreadable
 from noodle_engine.machine.plan import Hook, HookPoint
 from noodle_engine.machine.records import OUTPUT_BYTES_MAX
@@ -133,7 +133,7 @@ def test_an_engine_killed_before_the_gate_opens_leaves_nothing_that_runs(tmp_pat
     engine = """
 import os, signal, sys, threading
 from pathlib import Path
-from noodle_engine.execute.children import run_child
+from noodle_engine.execute.commands.children import run_child
 def started(identity):
     print(identity.text, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)

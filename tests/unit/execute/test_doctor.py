@@ -11,7 +11,7 @@ import pytest
 
 from noodle_engine.disk.space import Mount
 from noodle_engine.execute.clock import Reading
-from noodle_engine.execute.doctor import (
+from noodle_engine.execute.home.doctor import (
     SOCKET_BYTES_MAX,
     Check,
     Facts,

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typing_extensions import override
 
-from noodle_engine.execute.children import CommandUnusable, Ended
-from noodle_engine.execute.health import (
+from noodle_engine.execute.commands.children import CommandUnusable, Ended
+from noodle_engine.execute.commands.health import (
     BODY_BYTES_MAX,
     INTERVAL_MS_MIN,
     Attempt,

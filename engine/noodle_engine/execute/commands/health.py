@@ -28,7 +28,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
-from noodle_engine.execute.children import CommandUnusable, Ended
+from noodle_engine.execute.commands.children import CommandUnusable, Ended
 from noodle_engine.machine.plan import HealthCheck
 
 __all__ = [

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from noodle_engine.disk.failures import LockHeld
 from noodle_engine.disk.locks import lock_file, lock_holder
 from noodle_engine.execute.engine import Engine
-from noodle_engine.execute.home import Home
-from noodle_engine.execute.opening import open_engine
+from noodle_engine.execute.home.layout import Home
+from noodle_engine.execute.home.opening import open_engine
+from noodle_engine.execute.home.service import Client, Peer, Server
 from noodle_engine.execute.operations import Operations
-from noodle_engine.execute.service import Client, Peer, Server
 from noodle_engine.machine.records import Access
 
 __all__ = ["Holder", "client_of", "take"]

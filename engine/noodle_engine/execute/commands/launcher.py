@@ -26,7 +26,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import ClassVar
 
-from noodle_engine.execute.processes import GRACE_MS, ChildStays
+from noodle_engine.execute.commands.processes import GRACE_MS, ChildStays
 from noodle_engine.machine.records import OUTPUT_BYTES_MAX
 from noodle_journal.errors import NoodleError
 

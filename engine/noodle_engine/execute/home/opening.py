@@ -10,17 +10,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from noodle_engine.disk.locks import FileLock
 from noodle_engine.execute.engine import Engine, fold_loaded
 from noodle_engine.execute.failures import SettingsRefused
-from noodle_engine.execute.home import Home, machine_id, settings_of
+from noodle_engine.execute.home.layout import Home, machine_id, settings_of
 from noodle_engine.execute.live_clock import LiveClock
 from noodle_engine.machine.codec import encode
 from noodle_engine.machine.upgrade import Fold
 from noodle_engine.registry.store import ReleaseStore
-from noodle_journal import Identity, Journal, Reader, Record
+from noodle_journal import Identity, Journal, Reader
 from noodle_journal.keys import load_master_key
 from noodle_policies.settings.sources import Loaded
 
@@ -96,32 +95,20 @@ def open_engine(
             if settled.loaded
             else EPOCH_SECONDS_DEFAULT
         )
-        holder: list[Engine] = []
-
-        def state() -> Mapping[str, Any]:
-            return encode(holder[0].world)
-
-        def committed(records: Sequence[Record]) -> None:
-            holder[0].committed(records)
-
-        clock_box: list[LiveClock] = []
+        engine = Engine(home, lock, LiveClock(), ReleaseStore(home.path))
         journal = Journal.open(
             home.path,
             master_key=key,
-            wall_ns=lambda: clock_box[0].now_ns(),
+            wall_ns=engine.clock.now_ns,
             entropy=entropy,
             identity=Identity.of(home.path / "journal.db", machine_id()),
-            state=state,
-            on_commit=committed,
+            state=lambda: encode(engine.world),
+            on_commit=engine.committed,
             adopt=adopt,
             epoch_seconds_max=epoch_s,
         )
         loaded = journal.load()
-        world = fold_loaded(loaded.state, loaded.records)
-        clock = LiveClock(world.at_ms)
-        clock_box.append(clock)
-        engine = Engine(home, lock, journal, clock, ReleaseStore(home.path), world)
-        holder.append(engine)
+        engine.attach(journal, fold_loaded(loaded.state, loaded.records))
     except BaseException:
         lock.release()
         raise

@@ -32,7 +32,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from noodle_engine.execute.launcher import (
+from noodle_engine.execute.commands.launcher import (
     DRAIN_MS_MAX,
     KILL_MS_MAX,
     CommandUnusable,
@@ -40,7 +40,7 @@ from noodle_engine.execute.launcher import (
     now_ms,
     order_of,
 )
-from noodle_engine.execute.processes import (
+from noodle_engine.execute.commands.processes import (
     GRACE_MS,
     STEP_KEY_VARIABLE,
     ChildStays,

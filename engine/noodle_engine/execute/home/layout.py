@@ -115,13 +115,12 @@ def find_home(given: Path | str | None, environment: Mapping[str, str], user: in
     """The home that an option, NOODLE_HOME or the platform's custom names."""
     named = given or environment.get("NOODLE_HOME")
     if named:
-        return Home(Path(os.path.abspath(named)))
+        return Home(Path(named).absolute())
     if user == 0:
         return Home(Path("/var/lib/noodle"))
-    state = environment.get("XDG_STATE_HOME") or os.path.join(
-        environment.get("HOME", "/"), ".local", "state"
-    )
-    return Home(Path(state) / "noodle")
+    state = environment.get("XDG_STATE_HOME")
+    folder = Path(state) if state else Path(environment.get("HOME", "/"), ".local", "state")
+    return Home(folder / "noodle")
 
 
 def settings_of(home: Home, environment: Mapping[str, str]) -> Loaded:

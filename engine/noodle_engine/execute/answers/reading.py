@@ -10,8 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from noodle_engine.execute.actions import local_path
-from noodle_engine.execute.failures import UpgradeUnknown
-from noodle_engine.execute.views import (
+from noodle_engine.execute.answers.views import (
     AuditEntry,
     ComponentLine,
     ComponentRow,
@@ -25,7 +24,8 @@ from noodle_engine.execute.views import (
     UpgradeView,
     Waiting,
 )
-from noodle_engine.execute.wording import change_of, sentence
+from noodle_engine.execute.answers.wording import change_of, sentence
+from noodle_engine.execute.failures import UpgradeUnknown
 from noodle_engine.machine.plan import ABSENT, Step, state_of
 from noodle_engine.machine.records import Entry, Requested, StepDone, entry_of
 from noodle_engine.machine.states import (

@@ -1,0 +1,1 @@
+"""A home: its layout, opening it, holding it, its socket, and its doctor."""

@@ -1,0 +1,85 @@
+"""The doctor, told what it needs to know of a home.
+
+Owns the collecting of facts that need the journal or the settings; the doctor
+itself examines and never opens a journal.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from noodle_engine.execute.actions import local_path
+from noodle_engine.execute.failures import HomeUnusable
+from noodle_engine.execute.home.doctor import Check, Facts, examine, this_machine
+from noodle_engine.execute.home.layout import Home
+from noodle_engine.execute.home.opening import master_key_of, open_reader, settle
+from noodle_engine.machine.upgrade import Fold
+from noodle_journal import verify
+from noodle_journal.errors import NoodleError
+from noodle_journal.storage.database import check_sqlite
+from noodle_journal.storage.reserve import RESERVE_BYTES
+
+__all__ = ["DoctorView", "examine_home"]
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorView:
+    """The answer of doctor."""
+
+    checks: tuple[Check, ...]
+    format: int = FORMAT
+
+
+def examine_home(home: Home, environment: Mapping[str, str]) -> tuple[Check, ...]:
+    """Every check of the doctor for one home, and one for its settings."""
+    world, log_id = _world(home, environment)
+    settled = settle(home, environment)
+    facts = Facts(
+        sqlite=_sqlite,
+        journal=lambda: _journal(home, environment),
+        reserve_bytes=RESERVE_BYTES,
+        log_id=log_id,
+        last_ms=world.at_ms if world else None,
+        targets=[local_path(one.target) for one in world.components.values()] if world else (),
+        open_upgrades=list(world.upgrades) if world else None,
+        key_is_elsewhere="NOODLE_JOURNAL_KEY" in environment
+        or (settled.loaded is not None and settled.loaded.settings.key_source != "file"),
+        user=os.geteuid(),
+    )
+    checks = examine(home.path, facts, machine=this_machine())
+    if settled.failure is None:
+        return (*checks, Check("settings", ok=True, found="all settings can be used"))
+    failure = settled.failure
+    return (*checks, Check("settings", ok=False, found=failure.problem, remedy=failure.remedy))
+
+
+def _world(home: Home, environment: Mapping[str, str]) -> tuple[Fold | None, str | None]:
+    """What the journal holds, or nothing where it cannot be read: a check says why."""
+    try:
+        reader, world = open_reader(home, environment)
+    except NoodleError:
+        return None, None
+    try:
+        return world(), reader.log_id
+    except NoodleError:
+        return None, None
+    finally:
+        reader.close()
+
+
+def _sqlite() -> str:
+    check_sqlite()
+    return "SQLite has the fix for its write-ahead log"
+
+
+def _journal(home: Home, environment: Mapping[str, str]) -> str:
+    home.check()
+    key = master_key_of(home, environment, settle(home, environment))
+    report = verify(home.path, master_key=key)
+    if report.first_bad is not None:
+        raise HomeUnusable(str(home.path), report.first_bad.problem)
+    return f"{report.size} records verify"

@@ -1,0 +1,423 @@
+"""The real engine against a model that is obviously right, with crashes anywhere.
+
+Laws held here
+R1  old or new, never a mix: after any crash and a resume all targets of a plan
+    are on one side, and the journal says which
+R2  resuming is idempotent
+F1  fold(records) equals the live fold
+N2  no target changes before the intent of its swap is durable
+A1  what a caller was told has happened is in the journal after a crash
+F2  an upgrade that ended never changes
+M1  the same inputs give the same records
+
+The engine is the real one: real SQLite at full durability, real files, real
+exchange; only the thread that drives is replaced by the rules, so that they
+can end the process's life between any two of its acts. A crash drops every
+descriptor without a word; kills inside the acts are tests/crashes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+from noodle_engine.registry.store import ReleaseStore
+
+from noodle_engine import Noodle
+from noodle_engine.disk.locks import lock_file
+from noodle_engine.execute.driving import Control, Driving
+from noodle_engine.execute.engine import Engine
+from noodle_engine.execute.home.layout import Home
+from noodle_engine.execute.home.opening import open_engine, open_reader
+from noodle_engine.execute.ids import new_upgrade_id
+from noodle_engine.execute.planning import Planner
+from noodle_engine.machine.codec import encode
+from noodle_engine.machine.decide import Action, Said, TurnBack
+from noodle_engine.machine.failures import MessageRefused
+from noodle_engine.machine.plan import Plan, StepName
+from noodle_engine.machine.records import entry_of
+from noodle_engine.machine.states import TERMINAL, OnCrash, Reason, Release, State
+from noodle_engine.machine.upgrade import Fold, fold, fold_upgrade, requested
+
+NAMES = ("web", "api")
+VERSIONS = ("1.0.0", "1.1.0", "1.2.0", "2.0.0")
+SICK = "1.2.0"
+"""The version whose health check fails."""
+STEPS_MAX = 200
+RESUMES_MAX = 12
+
+
+def fast_folder() -> str | None:
+    """Where laws run: on tmpfs where there is one; the code is the same."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+def content(name: str, version: str) -> str:
+    return f"{name} {version}\n" * 3
+
+
+def write_release(folder: Path, target: Path, name: str, version: str) -> Path:
+    release = folder / f"{name}-{version}"
+    release.mkdir(parents=True)
+    (release / "payload").write_text(content(name, version))
+    mark = "never" if version == SICK else version
+    (release / "noodle.toml").write_text(
+        f"""format = 1
+[component]
+name = "{name}"
+version = "{version}"
+kind = "file"
+[payload]
+path = "payload"
+[target]
+path = "{target}"
+[[health]]
+file = "{target}"
+contains = "{mark}"
+passes = 1
+interval = 0.01
+timeout = 1.0
+within = 0.02
+"""
+    )
+    return release
+
+
+class EngineUnderCrashes(RuleBasedStateMachine):
+    """Rules are what a process may do next; a crash may come before any of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="noodle-law-", dir=fast_folder()))
+        self.home = Home(self.folder / "home")
+        self.targets = {name: self.folder / "srv" / name for name in NAMES}
+        (self.folder / "srv").mkdir()
+        Noodle.init(self.home.path)
+        store = ReleaseStore(self.home.path)
+        for name in NAMES:
+            for version in VERSIONS:
+                store.add(write_release(self.folder / "releases", self.targets[name], name, version))
+        # The model: what is committed, what was promised, how ended ones ended.
+        self.committed: dict[str, str | None] = dict.fromkeys(NAMES)
+        self.promised: set[str] = set()
+        self.ended: dict[str, State] = {}
+        self.requests = 0
+        self.engine: Engine | None = None
+        self.driving: Driving | None = None
+        self.action: Action | None = None
+        self.result: Said | None = None
+        self.upgrade: str | None = None
+
+    def teardown(self) -> None:
+        self._die()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    # -- the process ------------------------------------------------------
+
+    @initialize()
+    def start(self) -> None:
+        self._open()
+
+    def _open(self) -> Engine:
+        if self.engine is None:
+            self.engine = open_engine(self.home, lock_file(self.home.lock_file), {})
+        return self.engine
+
+    def _die(self) -> None:
+        """Drop everything that a dead process drops: descriptors, locks, memory."""
+        if self.driving is not None:
+            self.driving.close()
+        if self.engine is not None:
+            self.engine.close()
+        self.engine = self.driving = self.action = self.result = None
+
+    def _open_upgrades(self) -> list[str]:
+        return list(self._open().world.upgrades)
+
+    # -- rules ------------------------------------------------------------
+
+    def _idle(self) -> bool:
+        return self.engine is not None and self.driving is None and not self.engine.world.upgrades
+
+    def _busy(self) -> bool:
+        return self.driving is not None
+
+    def _left_open(self) -> bool:
+        return (
+            self.engine is not None and self.driving is None and bool(self.engine.world.upgrades)
+        )
+
+    @precondition(_idle)
+    @rule(
+        versions=st.dictionaries(st.sampled_from(NAMES), st.sampled_from(VERSIONS), min_size=1),
+        on_crash=st.sampled_from(OnCrash),
+    )
+    def request(self, versions: dict[str, str], on_crash: OnCrash) -> None:
+        """Ask for an upgrade of one component or of both."""
+        wanted = [
+            f"{name}@{version}"
+            for name, version in sorted(versions.items())
+            if (self.committed[name] or "0.0.0") < version
+        ]
+        if wanted:
+            self._submit(self._planner().forward(wanted).plan, on_crash)
+
+    @precondition(_idle)
+    @rule(name=st.sampled_from(NAMES))
+    def remove(self, name: str) -> None:
+        """Ask for an upgrade to nothing."""
+        if self.committed[name] is not None:
+            self._submit(self._planner().forward([], [name]).plan, OnCrash.FORWARD)
+
+    @precondition(_idle)
+    @rule(name=st.sampled_from(NAMES))
+    def go_back(self, name: str) -> None:
+        """Ask for the newest kept old."""
+        if any(point.component == name for point in self._open().world.points):
+            self._submit(self._planner().back(name).plan, OnCrash.FORWARD)
+
+    def _planner(self) -> Planner:
+        engine = self._open()
+        return Planner(
+            world=engine.world,
+            releases=engine.releases,
+            log_id=engine.journal.log_id,
+            settings_hash="",
+            now_ms=lambda: 0,
+        )
+
+    def _submit(self, plan: Plan | None, on_crash: OnCrash) -> None:
+        if plan is None:
+            return
+        self.requests += 1
+        upgrade = new_upgrade_id(self.requests, bytes(16))
+        engine = self._open()
+        engine.request(
+            plan,
+            upgrade=upgrade,
+            actor="law",
+            settings={},
+            settings_hash="",
+            on_crash=on_crash,
+        )
+        self.promised.add(upgrade)
+        self._drive(upgrade, resumed=False)
+
+    @precondition(_left_open)
+    @rule()
+    def resume(self) -> None:
+        """Any process takes an open upgrade up."""
+        self._drive(self._open_upgrades()[0], resumed=True)
+
+    def _drive(self, upgrade: str, *, resumed: bool) -> None:
+        self.upgrade = upgrade
+        self.driving = Driving(self._open(), upgrade, "law", Control())
+        self.action = self.driving.begin(resumed=resumed)
+        self._settle()
+
+    @precondition(_busy)
+    @rule()
+    def act(self) -> None:
+        """Do the action, or record the result of the one that is done."""
+        assert self.driving is not None
+        if self.result is not None:
+            self.action, self.result = self.driving.record(self.result), None
+            self._settle()
+        elif self.action is not None:
+            self.result = self.driving.perform(self.action)
+
+    @precondition(_busy)
+    @rule(acts=st.integers(2, 40))
+    def go_on(self, acts: int) -> None:
+        """The same, some way further."""
+        for _ in range(acts):
+            if self.driving is None:
+                break
+            self.act()
+
+    @precondition(_busy)
+    @rule()
+    def abort(self) -> None:
+        """A person aborts while it runs. A refusal leaves it as it is."""
+        engine = self._open()
+        assert self.upgrade is not None
+        if self.upgrade not in engine.world.upgrades:
+            return
+        before = engine.world
+        try:
+            engine.say(self.upgrade, TurnBack(Reason.CANCELLED), actor="law")
+        except MessageRefused:
+            assert engine.world == before
+
+    @rule()
+    def crash(self) -> None:
+        """The process dies here, and another opens the home."""
+        self._die()
+        self._open()
+
+    @rule()
+    def crash_twice(self) -> None:
+        """A process that only opened the home dies too."""
+        self._die()
+        self._open()
+        self._die()
+        self._open()
+
+    @precondition(_left_open)
+    @rule(release=st.sampled_from(Release))
+    def release_hold(self, release: Release) -> None:
+        """A person ends a hold, if there is one and it can be ended so."""
+        engine = self._open()
+        upgrade = engine.world.upgrades[self._open_upgrades()[0]]
+        if upgrade.hold is None:
+            return
+        from noodle_engine.machine.decide import ReleaseHold
+
+        with contextlib.suppress(MessageRefused):
+            engine.say(upgrade.id, ReleaseHold(release), actor="law")
+
+    def _settle(self) -> None:
+        """Nothing further to do: it ended or waits; the model learns how."""
+        engine = self._open()
+        if self.action is not None or self.upgrade is None:
+            return
+        assert self.driving is not None
+        self.driving.close()
+        self.driving = None
+
+    # -- invariants -------------------------------------------------------
+
+    @invariant()
+    def live_fold_is_the_fold_of_the_records(self) -> None:
+        """F1, F2, A1, and the model's own memory of who ended how."""
+        if self.engine is None:
+            return
+        replayed, last = self._replay()
+        assert replayed == self.engine.world
+        assert encode(replayed) == encode(self.engine.world)
+        assert self.promised <= set(last)
+        for upgrade, state in last.items():
+            if upgrade in self.ended:
+                assert state is self.ended[upgrade]
+            elif state in TERMINAL:
+                self.ended[upgrade] = state
+
+    def _replay(self) -> tuple[Fold, dict[str, State]]:
+        reader, _ = open_reader(self.home, {})
+        world, last = Fold(), {}
+        upgrades = {}
+        try:
+            for record in reader.read():
+                entry = entry_of(record.kind.label, record.body)  # type: ignore[union-attr]
+                if entry is None:
+                    continue
+                world = fold(world, entry)
+                if entry.upgrade is None:
+                    continue
+                if entry.upgrade in upgrades:
+                    upgrades[entry.upgrade] = fold_upgrade(upgrades[entry.upgrade], entry)
+                else:
+                    upgrades[entry.upgrade] = requested(entry)
+                last[entry.upgrade] = upgrades[entry.upgrade].state
+        finally:
+            reader.close()
+        return world, last
+
+    @invariant()
+    def targets_are_old_or_new(self) -> None:
+        """R1 and N2, at every moment."""
+        if self.engine is None:
+            return
+        world = self.engine.world
+        for name, path in self.targets.items():
+            found = path.read_text() if path.exists() else None
+            installed = world.components.get(name)
+            old = content(name, installed.version) if installed and installed.version else None
+            allowed = {old}
+            for upgrade in world.upgrades.values():
+                for component in upgrade.plan.components:
+                    swap = upgrade.step(f"{StepName.SWAP.value}:{name}")
+                    if component.name == name and swap.attempt > 0:
+                        to = component.to_version
+                        allowed.add(content(name, to) if to else None)
+            assert found in allowed, (name, found, allowed)
+
+    @invariant()
+    def committed_model_follows_terminal_states(self) -> None:
+        """The model's versions change only when an upgrade commits."""
+        if self.engine is None:
+            return
+        for name in NAMES:
+            installed = self.engine.world.components.get(name)
+            self.committed[name] = installed.version if installed else None
+
+    @invariant()
+    def at_rest_nothing_is_left_beside_a_target(self) -> None:
+        """When no upgrade is open, no staged object is left."""
+        if self.engine is None or self.engine.world.upgrades:
+            return
+        left = [path.name for path in (self.folder / "srv").glob(".*.next-*")]
+        assert not left
+
+
+def _resume_until_rest(machine: EngineUnderCrashes) -> Iterator[str]:
+    for _ in range(RESUMES_MAX):
+        engine = machine._open()
+        if machine.driving is None and not engine.world.upgrades:
+            return
+        if machine.driving is None:
+            upgrade = engine.world.upgrades[machine._open_upgrades()[0]]
+            if upgrade.hold is not None:
+                from noodle_engine.machine.decide import ReleaseHold
+
+                engine.say(upgrade.id, ReleaseHold(Release.BACK), actor="law")
+            machine.resume()
+        for _ in range(STEPS_MAX):
+            if machine.driving is None:
+                break
+            machine.act()
+        yield "resumed"
+    raise AssertionError("resuming does not come to rest")
+
+
+class EngineComesToRest(EngineUnderCrashes):
+    """After any history, resuming ends every upgrade, and a second resume changes nothing."""
+
+    def teardown(self) -> None:
+        try:
+            self._die()
+            if (self.home.path / "format").exists():
+                for _ in _resume_until_rest(self):
+                    pass
+                self.live_fold_is_the_fold_of_the_records()
+                self.targets_are_old_or_new()
+                self.at_rest_nothing_is_left_beside_a_target()
+                before = self._open().journal.size
+                assert not self._open().world.upgrades
+                self._die()
+                assert self._open().journal.size == before
+        finally:
+            super().teardown()
+
+
+EngineComesToRest.TestCase.settings = settings(
+    max_examples=200,
+    stateful_step_count=50,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+TestEngineUnderCrashes = EngineComesToRest.TestCase
+
