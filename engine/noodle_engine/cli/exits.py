@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from noodle_engine.execute.views import UpgradeView
+    from noodle_engine.execute.answers.views import UpgradeView
 
 __all__ = [
     "ALL",

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from noodle_engine.cli.terminal import Invocation, clean
 from noodle_engine.cli.wording import bytes_words, versions
-from noodle_engine.execute.wording import step_words
+from noodle_engine.execute.answers.wording import step_words
 from noodle_engine.machine.plan import ABSENT, StepName
 
 if TYPE_CHECKING:
-    from noodle_engine.execute.views import PlanView
+    from noodle_engine.execute.answers.views import PlanView
     from noodle_engine.machine.plan import Plan, PlanComponent, Step
 
 __all__ = ["forward_steps", "plan_lines"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from noodle_engine.execute.views import UpgradeView
+from noodle_engine.execute.answers.views import UpgradeView
 
 __all__ = [
     "Candidate",

@@ -21,7 +21,7 @@ from noodle_engine.cli.wording import upgrade_lines
 
 if TYPE_CHECKING:
     from noodle_engine.api import Waiting
-    from noodle_engine.execute.views import UpgradeView
+    from noodle_engine.execute.answers.views import UpgradeView
 
 __all__ = ["answer_upgrade", "ask", "wait_options", "waiting_for"]
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from noodle_engine.cli.terminal import Invocation, clean
 
 if TYPE_CHECKING:
-    from noodle_engine.execute.views import (
+    from noodle_engine.execute.answers.views import (
         ComponentLine,
         ComponentRow,
         HistoryRow,
@@ -205,7 +205,7 @@ def _way(command: str) -> str:
 
 def steps_lines(out: Invocation, view: StepsView) -> Iterator[str]:
     """Every step with its state, time and what it printed."""
-    from noodle_engine.execute.wording import step_words
+    from noodle_engine.execute.answers.wording import step_words
 
     yield f"upgrade {view.upgrade}"
     for number, step in enumerate(view.steps, 1):

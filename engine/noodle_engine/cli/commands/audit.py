@@ -18,7 +18,7 @@ from noodle_engine.cli.terminal import Invocation, clean
 from noodle_engine.cli.wording import component_lines, moment
 
 if TYPE_CHECKING:
-    from noodle_engine.execute.views import AuditEntry, AuditVerdict, ReplayView
+    from noodle_engine.execute.answers.views import AuditEntry, AuditVerdict, ReplayView
 
 __all__ = ["audit"]
 

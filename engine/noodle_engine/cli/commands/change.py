@@ -19,7 +19,7 @@ from noodle_engine.cli.waiting import answer_upgrade, ask, wait_options, waiting
 
 if TYPE_CHECKING:
     from noodle_engine.api import Noodle
-    from noodle_engine.execute.views import PlanView
+    from noodle_engine.execute.answers.views import PlanView
     from noodle_engine.machine.plan import Plan
 
 __all__ = ["apply", "plan", "rollback"]
@@ -192,7 +192,7 @@ def _planned(
     take_over: bool,
 ) -> PlanView:
     """The plan to do: from the words, or from the plan file that they name."""
-    from noodle_engine.execute.views import PlanView
+    from noodle_engine.execute.answers.views import PlanView
     from noodle_engine.machine.plan import plan_hash
 
     files = [one for one in wanted if "/" in one or one.endswith(".json")]

@@ -14,6 +14,12 @@ from noodle_engine.cli.terminal import Invocation, clean
 
 __all__ = ["doctor", "init", "run"]
 
+_VERDICTS: dict[bool | None, tuple[str, str]] = {
+    True: ("good", "good"),
+    False: ("BAD", "bad"),
+    None: ("look", "warn"),
+}
+
 
 @click.command(cls=NoodleCommand, short_help="Make a home: journal and keys.")
 @click.pass_obj
@@ -86,9 +92,7 @@ def doctor(invocation: Invocation) -> int:
 
     view = Noodle.doctor(invocation.home)
     for check in view.checks:
-        word, style = {True: ("good", "good"), False: ("BAD", "bad")}.get(
-            check.ok, ("look", "warn")
-        )
+        word, style = _VERDICTS[check.ok]
         invocation.answer(
             f"{invocation.style(f'{word:<5}', style)} {check.name:<12} {clean(check.found)}"
         )
