@@ -66,6 +66,7 @@ __all__ = ["Noodle", "UpgradeEvent", "Waiting"]
 
 IDLE_S = 1.0
 MASTER_KEY_BYTES = 32
+SEED_BYTES = 32
 
 Follow = Callable[["UpgradeEvent"], None]
 
@@ -523,7 +524,7 @@ def _init(home: Home, master_key: bytes | None) -> InitView:
         if key is None:
             key = os.urandom(MASTER_KEY_BYTES)
             make_key_file(folder / "keys" / "master.key", key)
-        make_publisher_key(folder, os.urandom)
+        make_publisher_key(folder / "keys" / "publisher.key", seed=os.urandom(SEED_BYTES))
         return Journal.create(folder, master_key=key, entropy=os.urandom)
 
     created = create_home(home.path, fill)

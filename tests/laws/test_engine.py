@@ -34,7 +34,6 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
-from noodle_engine.registry.store import ReleaseStore
 
 from noodle_engine import Noodle
 from noodle_engine.disk.locks import lock_file
@@ -45,12 +44,13 @@ from noodle_engine.execute.home.opening import open_engine, open_reader
 from noodle_engine.execute.ids import new_upgrade_id
 from noodle_engine.execute.planning import Planner
 from noodle_engine.machine.codec import encode
-from noodle_engine.machine.decide import Action, Said, TurnBack
+from noodle_engine.machine.decide import Action, ReleaseHold, Said, TurnBack
 from noodle_engine.machine.failures import MessageRefused
 from noodle_engine.machine.plan import Plan, StepName
 from noodle_engine.machine.records import entry_of
 from noodle_engine.machine.states import TERMINAL, OnCrash, Reason, Release, State
-from noodle_engine.machine.upgrade import Fold, fold, fold_upgrade, requested
+from noodle_engine.machine.upgrade import Fold, Upgrade, fold, fold_upgrade, requested
+from noodle_engine.registry.store import ReleaseStore
 
 NAMES = ("web", "api")
 VERSIONS = ("1.0.0", "1.1.0", "1.2.0", "2.0.0")
@@ -109,7 +109,8 @@ class EngineUnderCrashes(RuleBasedStateMachine):
         store = ReleaseStore(self.home.path)
         for name in NAMES:
             for version in VERSIONS:
-                store.add(write_release(self.folder / "releases", self.targets[name], name, version))
+                target = self.targets[name]
+                store.add(write_release(self.folder / "releases", target, name, version))
         # The model: what is committed, what was promised, how ended ones ended.
         self.committed: dict[str, str | None] = dict.fromkeys(NAMES)
         self.promised: set[str] = set()
@@ -156,9 +157,7 @@ class EngineUnderCrashes(RuleBasedStateMachine):
         return self.driving is not None
 
     def _left_open(self) -> bool:
-        return (
-            self.engine is not None and self.driving is None and bool(self.engine.world.upgrades)
-        )
+        return self.engine is not None and self.driving is None and bool(self.engine.world.upgrades)
 
     @precondition(_idle)
     @rule(
@@ -284,14 +283,11 @@ class EngineUnderCrashes(RuleBasedStateMachine):
         upgrade = engine.world.upgrades[self._open_upgrades()[0]]
         if upgrade.hold is None:
             return
-        from noodle_engine.machine.decide import ReleaseHold
-
         with contextlib.suppress(MessageRefused):
             engine.say(upgrade.id, ReleaseHold(release), actor="law")
 
     def _settle(self) -> None:
         """Nothing further to do: it ended or waits; the model learns how."""
-        engine = self._open()
         if self.action is not None or self.upgrade is None:
             return
         assert self.driving is not None
@@ -317,8 +313,9 @@ class EngineUnderCrashes(RuleBasedStateMachine):
 
     def _replay(self) -> tuple[Fold, dict[str, State]]:
         reader, _ = open_reader(self.home, {})
-        world, last = Fold(), {}
-        upgrades = {}
+        world = Fold()
+        last: dict[str, State] = {}
+        upgrades: dict[str, Upgrade] = {}
         try:
             for record in reader.read():
                 entry = entry_of(record.kind.label, record.body)  # type: ignore[union-attr]
@@ -381,8 +378,6 @@ def _resume_until_rest(machine: EngineUnderCrashes) -> Iterator[str]:
         if machine.driving is None:
             upgrade = engine.world.upgrades[machine._open_upgrades()[0]]
             if upgrade.hold is not None:
-                from noodle_engine.machine.decide import ReleaseHold
-
                 engine.say(upgrade.id, ReleaseHold(Release.BACK), actor="law")
             machine.resume()
         for _ in range(STEPS_MAX):
@@ -420,4 +415,3 @@ EngineComesToRest.TestCase.settings = settings(
     suppress_health_check=list(HealthCheck),
 )
 TestEngineUnderCrashes = EngineComesToRest.TestCase
-

@@ -196,7 +196,7 @@ class Driving:
         if component.from_version is None:
             return None
         try:
-            release = self._engine.releases.load(component.name, component.from_version)
+            release = self._engine.releases.get(component.name, component.from_version)
         except NoodleError:
             return None
         return Source(release.payload, release.content)

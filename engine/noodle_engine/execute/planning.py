@@ -49,7 +49,7 @@ from noodle_engine.machine.upgrade import Fold, Installed, Point
 from noodle_engine.registry.manifest import ReleaseManifest
 from noodle_engine.registry.names import parse_wanted
 from noodle_engine.registry.store import Release, ReleaseStore
-from noodle_engine.registry.versions import precedes
+from noodle_engine.registry.versions import VersionRange, precedes
 from noodle_engine.targets.base import Source, Target, TargetPlan, TargetRequest
 from noodle_engine.targets.load import load_target
 from noodle_journal.errors import NoodleError
@@ -143,7 +143,7 @@ class Planner:
             ]
             close = difflib.get_close_matches(wanted, names, n=1)
             raise ComponentUnknown(wanted, names, close[0] if close else "")
-        return self.releases.load(name, version)
+        return self.releases.get(name, version)
 
     def _check_versions(self, releases: Sequence[Release], remove: Sequence[str]) -> None:
         """Compatibility of what will be installed once the plan is done."""
@@ -223,7 +223,7 @@ class Planner:
         if version is None or version not in self.releases.versions(name):
             return None
         try:
-            return self.releases.load(name, version).manifest
+            return self.releases.get(name, version).manifest
         except NoodleError:
             return None
 
@@ -308,6 +308,10 @@ class Planner:
                     raise TargetsOverlap(name, other, _decoded(path))
 
 
+def _in_range(version: str, wanted: str) -> bool:
+    return VersionRange.parse(wanted).allows(version)
+
+
 def _overlap(first: str, second: str) -> bool:
     one, two = PurePath(_decoded(first)), PurePath(_decoded(second))
     return one == two or one in two.parents or two in one.parents
@@ -316,10 +320,10 @@ def _overlap(first: str, second: str) -> bool:
 def _check_replaces(manifest: ReleaseManifest, installed: str) -> None:
     if precedes(manifest.version, installed):
         raise DowngradeRefused(manifest.name, installed, manifest.version)
-    if manifest.compatible_from and not manifest.compatible_from.allows(installed):
+    if manifest.compatible_from and not _in_range(installed, manifest.compatible_from):
         raise NotCompatible(
             problem=f"{manifest.name} {manifest.version} cannot replace {installed}",
-            cause=f"its manifest says compatible_from = {str(manifest.compatible_from)!r}",
+            cause=f"its manifest says compatible_from = {manifest.compatible_from!r}",
             remedy="upgrade to a version in between first",
         )
 
@@ -327,7 +331,7 @@ def _check_replaces(manifest: ReleaseManifest, installed: str) -> None:
 def _check_requires(manifest: ReleaseManifest, after: Mapping[str, str | None]) -> None:
     for name, wanted in manifest.requires.items():
         found = after.get(name)
-        if found is None or not wanted.allows(found):
+        if found is None or not _in_range(found, wanted):
             raise NotCompatible(
                 problem=f"{manifest.name} {manifest.version} requires {name} {wanted}",
                 cause=f"after this plan there would be {name} {found or 'none'}",
@@ -335,7 +339,7 @@ def _check_requires(manifest: ReleaseManifest, after: Mapping[str, str | None]) 
             )
     for name, unwanted in manifest.conflicts.items():
         found = after.get(name)
-        if found is not None and unwanted.allows(found):
+        if found is not None and _in_range(found, unwanted):
             raise NotCompatible(
                 problem=f"{manifest.name} {manifest.version} conflicts with {name} {unwanted}",
                 cause=f"after this plan there would be {name} {found}",
