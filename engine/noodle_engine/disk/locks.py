@@ -12,14 +12,13 @@ L2. A lock file that was renamed or removed while it was being locked is not
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import time
 from pathlib import Path
 
 from noodle_engine.disk.failures import LockHeld, explained
-from noodle_engine.disk.names import fsync_folder, rename_noreplace, unlink_quietly
+from noodle_engine.disk.whole import read_whole, write_whole
 
 __all__ = [
     "LOCK_TRIES_MAX",
@@ -130,16 +129,8 @@ def lock_holder(path: Path) -> int | None:
 
 def read_mark(path: Path) -> str | None:
     """The text of an owner mark without its newline; None if there is none."""
-    with explained("read the owner mark", path):
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return None
-        try:
-            raw = os.read(descriptor, OWNER_BYTES_MAX)
-        finally:
-            os.close(descriptor)
-    return raw.decode("utf-8", "backslashreplace").strip()
+    raw = read_whole(path, bytes_max=OWNER_BYTES_MAX)
+    return None if raw is None else raw.decode("utf-8", "backslashreplace").strip()
 
 
 def write_mark(path: Path, text: str, *, replace: bool) -> bool:
@@ -148,31 +139,4 @@ def write_mark(path: Path, text: str, *, replace: bool) -> bool:
     Call it with the lock of the same folder held. Without `replace` a mark that
     is there stays, and the answer is False.
     """
-    temporary = path.with_name(f".{path.name}.next")
-    unlink_quietly(temporary)
-    with explained("write the owner mark", path):
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(temporary, flags, 0o600)
-        try:
-            _write_all(descriptor, f"{text}\n".encode())
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        if replace:
-            os.rename(temporary, path)
-            written = True
-        else:
-            written = rename_noreplace(temporary, path)
-    if not written:
-        unlink_quietly(temporary)
-    fsync_folder(path.parent)
-    return written
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.write(descriptor, view)
-        if written == 0:
-            raise OSError(errno.EIO, "nothing was written")
-        view = view[written:]
+    return write_whole(path, f"{text}\n".encode(), 0o600, replace=replace)

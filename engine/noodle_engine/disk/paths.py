@@ -17,7 +17,7 @@ from pathlib import Path
 
 from noodle_engine.disk.failures import PathRefused, explained
 
-__all__ = ["NAME_BYTES_MAX", "inside", "target_path"]
+__all__ = ["NAME_BYTES_MAX", "inside", "refuse_unclear", "target_path"]
 
 NAME_BYTES_MAX = 255 - len(".") - len(".foreign-") - 26 - len("-00")
 """The longest name of a target: its neighbours' names must fit too."""
@@ -34,6 +34,16 @@ def target_path(path: Path | str) -> Path:
     Raises PathRefused, naming what to write instead.
     """
     text = os.fspath(path)
+    refuse_unclear(text)
+    with explained("resolve", Path(text).parent):
+        parent = os.path.realpath(Path(text).parent)
+    if _RESERVED in Path(parent).parts:
+        raise _refused(text, f"it leads into {_RESERVED}", "choose another folder")
+    return Path(parent) / Path(text).name
+
+
+def refuse_unclear(text: str) -> None:
+    """Raise PathRefused unless `text` could be a target's path. Looks at nothing."""
     if not text or "\0" in text:
         raise _refused(text, "it is empty or holds a zero byte", "name a file")
     if not os.path.isabs(text):
@@ -45,15 +55,9 @@ def target_path(path: Path | str) -> Path:
         raise _refused(text, "it names a folder", "name the file itself")
     if _RESERVED in parts:
         raise _refused(text, f"{_RESERVED} holds Noodle's own things", "choose another folder")
-    name = Path(text).name
-    if len(os.fsencode(name)) > NAME_BYTES_MAX:
+    if len(os.fsencode(parts[-1])) > NAME_BYTES_MAX:
         why = f"its name is longer than {NAME_BYTES_MAX} bytes"
         raise _refused(text, why, "choose a shorter name")
-    with explained("resolve", Path(text).parent):
-        parent = os.path.realpath(Path(text).parent)
-    if _RESERVED in Path(parent).parts:
-        raise _refused(text, f"it leads into {_RESERVED}", "choose another folder")
-    return Path(parent) / name
 
 
 def inside(root: Path, relative: str) -> Path | None:

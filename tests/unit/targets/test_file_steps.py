@@ -158,9 +158,9 @@ def test_a_stranger_after_the_swap_is_refused_by_recheck_and_undo(site: Site) ->
     site.path.write_bytes(STRANGE)
     beside = site.beside.read_bytes() if site.beside.exists() else None
 
-    for refused in (lambda: site.do(StepName.RECHECK), lambda: site.undo(StepName.SWAP)):
+    for refused, step in ((site.do, StepName.RECHECK), (site.undo, StepName.SWAP)):
         with pytest.raises(ForeignFound):
-            refused()
+            refused(step)
         assert site.read() == STRANGE
         assert (site.beside.read_bytes() if site.beside.exists() else None) == beside
 
@@ -330,7 +330,9 @@ def to_point(site: Site) -> Site:
     kept = site.until(StepName.CLEAN_COMMITTED)
     kept = site.do(StepName.POINT)
     location = Path(os.fsdecode(path_bytes(kept.attributes["location"])))
-    back = Site(site.folder, new=None, upgrade="01JYYYYYYYYYYYYYYYYYYYYYYY", from_version="1.1.0")
+    back = Site(
+        site.folder, old=None, new=None, upgrade="01JYYYYYYYYYYYYYYYYYYYYYYY", from_version="1.1.0"
+    )
     source = Source(location, kept.attributes["content"], point=True)
     component = replace(back.context.component, root=source.content)
     back.context = replace(back.context, source=source, component=component, expected_new=None)

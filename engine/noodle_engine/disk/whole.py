@@ -1,0 +1,73 @@
+"""Small files, written wholly or not at all, and read within a limit.
+
+Owns the recipe for a file that must never be seen half: a temporary name in
+the same folder, content, sync, rename, sync of the folder.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from noodle_engine.disk.failures import explained
+from noodle_engine.disk.names import fsync_folder, rename_noreplace, unlink_quietly
+
+__all__ = ["read_whole", "write_whole"]
+
+
+def write_whole(path: Path, data: bytes, mode: int, *, replace: bool) -> bool:
+    """Write a small file, wholly or not at all, durably, with exactly `mode`.
+
+    Without `replace` a file that is there stays, and the answer is False. One
+    writer at a time: the caller holds a lock. A killed writer leaves at most
+    `.NAME.next`, which the next one removes.
+    """
+    temporary = path.with_name(f".{path.name}.next")
+    unlink_quietly(temporary)
+    with explained("write", path):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(temporary, flags, 0o600)
+        try:
+            _write_all(descriptor, data)
+            os.fchmod(descriptor, mode)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if replace:
+            os.rename(temporary, path)
+            written = True
+        else:
+            written = rename_noreplace(temporary, path)
+    if not written:
+        unlink_quietly(temporary)
+    fsync_folder(path.parent)
+    return written
+
+
+def read_whole(path: Path, *, bytes_max: int) -> bytes | None:
+    """The content of a regular file, or None if there is none. Links are not followed.
+
+    Raises DiskError if it is longer than `bytes_max`, no plain file, or unreadable.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with explained("read", path):
+        try:
+            descriptor = os.open(path, flags)
+        except FileNotFoundError:
+            return None
+        with os.fdopen(descriptor, "rb") as opened:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "it is no plain file")
+            data = opened.read(bytes_max + 1)
+    if len(data) > bytes_max:
+        with explained("read", path):
+            raise OSError(errno.EFBIG, f"it is longer than {bytes_max} bytes")
+    return data
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
