@@ -52,7 +52,7 @@ class _Story:
             )
             stage.run("component", "add", name)
         row = _row(stage.read_back("component", "list"))
-        stage.expect("the list of releases", row.get("releases"), [OLD, NEW])
+        stage.expect("the set of releases", set(row.get("releases", ())), {OLD, NEW})
         stage.expect("the installed version", row.get("installed"), None)
         return [
             f"known, copied into the home and signed: {row['name']} {', '.join(row['releases'])}",
@@ -74,12 +74,12 @@ class _Story:
         answer = stage.run("plan", f"web@{NEW}", "--out", "plan.json")
         again = stage.read_back("plan", f"web@{NEW}")
         stage.expect("the hash of the plan", again["plan_hash"], answer["plan_hash"])
-        component = again["plan"]["components"][0]
-        stage.expect("the change", (component["from"], component["to"]), (OLD, NEW))
+        line = again["plan"]["components"][0]
+        stage.expect("the change", (line["from"], line["to"]), (OLD, NEW))
         self._serves(OLD)
         return [
             (
-                f"web {component['from']} -> {component['to']} in {len(again['plan']['steps'])} steps, "
+                f"web {line['from']} -> {line['to']} in {len(again['plan']['steps'])} steps, "
                 f"hash {again['plan_hash'][:12]}"
             ),
             f"planning changed nothing: the service still answers `{stage.service_says()}`",
@@ -92,18 +92,19 @@ class _Story:
         stage.expect("the number of open upgrades", len(opened), 1)
         self.upgrade = opened[0]["upgrade"]
         now = stage.read_back("status", self.upgrade)
-        line = now["components"][0]
+        line, step = now["components"][0], now["step"]
         stage.expect("the state", now["state"], "swapping")
+        stage.expect("the open step", (step["id"], step["state"]), ("after-swap:web:0", "running"))
         stage.expect("what is on disk", line["observed"], "new")
         self._file_is(NEW)
         stage.expect("what runs", stage.service_says(), f"web {OLD}")
         return [
             f"SIGKILL hit `noodle apply` right after the exchange: state {now['state']},",
             (
-                f"on disk is the {line['observed']} file ({line['to']}), but what runs still answers "
-                f"`{stage.service_says()}`"
+                f"on disk is the {line['observed']} file, {line['to']}; what runs still answers "
+                f"`{stage.service_says()}`;"
             ),
-            f"the journal says where it stood: step {now['step']['id']} is {now['step']['state']}",
+            f"the journal says where it stood: {step['id']} is {step['state']}",
         ]
 
     def resume(self) -> Lines:
