@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from noodle_journal.opening import Loaded
     from noodle_journal.reader import Reader
     from noodle_journal.storage.identity import Identity
-    from noodle_journal.verification import Damage, Report, verify
+    from noodle_journal.verification.report import Damage, Report
+    from noodle_journal.verification.run import verify
 
 _HOMES = {
     "backup": "backup",
@@ -70,9 +71,9 @@ _HOMES = {
     "Loaded": "opening",
     "Reader": "reader",
     "Identity": "storage.identity",
-    "Damage": "verification",
-    "Report": "verification",
-    "verify": "verification",
+    "Damage": "verification.report",
+    "Report": "verification.run",
+    "verify": "verification.run",
 }
 
 __all__ = [

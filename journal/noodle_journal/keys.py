@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import hashlib
 import hmac
 import os
@@ -22,6 +23,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from noodle_journal.failures import (
     JournalExists,
@@ -78,18 +82,14 @@ class NotUnwrapped(ValueError):
 class MasterKey:
     """The key that wraps all others (KEK)."""
 
-    __slots__ = ("_cipher", "_invalid", "_nonce_key", "kek_id")
+    __slots__ = ("_cipher", "_nonce_key", "kek_id")
 
     def __init__(self, key: bytes) -> None:
-        from cryptography.exceptions import InvalidTag
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
         if len(key) != MASTER_KEY_BYTES:
             raise KeyInvalid(source="the caller", reason=f"{len(key)} bytes, not 32")
         self.kek_id = kek_id(key)
         self._cipher = AESGCM(hkdf(key=key, salt=b"", info=LABEL_WRAP))
         self._nonce_key = hkdf(key=key, salt=b"", info=LABEL_WRAP_NONCE)
-        self._invalid = InvalidTag
 
     def wrap(
         self,
@@ -115,7 +115,7 @@ class MasterKey:
         )
         try:
             return self._cipher.decrypt(wrapped.nonce, wrapped.sealed, associated)
-        except (self._invalid, ValueError) as exc:
+        except (InvalidTag, ValueError) as exc:
             raise NotUnwrapped(f"key {wrapped.key_id.hex()} does not open") from exc
 
 
@@ -275,8 +275,6 @@ def sync_folder(folder: Path) -> None:
 
 def os_failure(path: Path, exc: OSError) -> JournalFull | JournalUnreadable:
     """The failure for an OSError before anything of the journal was written."""
-    import errno
-
     if exc.errno in (errno.ENOSPC, errno.EDQUOT):
         return JournalFull(path=str(path))
     return JournalUnreadable(path=str(path), reason=exc.strerror or str(exc))

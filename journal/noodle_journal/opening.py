@@ -11,7 +11,7 @@ O3. A journal behind a kept head is ROLLBACK, one with another root is FORK.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,38 +20,21 @@ from noodle_journal.failures import (
     DamageKind,
     JournalAbsent,
     JournalClosed,
-    JournalDamaged,
     JournalEmpty,
     JournalFork,
     JournalFormatNewer,
     JournalRollback,
-    KeyMissing,
     KeystoreDamaged,
-    WrongKey,
     damaged,
 )
-from noodle_journal.format.canonical import JsonValue, NotCanonical, parse, unpad
+from noodle_journal.format.canonical import JsonValue
 from noodle_journal.format.checkpoints import Checkpoint, LogVerifier
-from noodle_journal.format.clear import CIPHER_AES, EpochClear, decode_epoch, decode_state
-from noodle_journal.format.merkle import Frontier, leaf_hash
-from noodle_journal.format.records import (
-    CLEAR_KINDS,
-    FLAG_CLEAR,
-    FLAG_COMMIT_END,
-    FLAGS_KNOWN,
-    FORMAT_VERSION,
-    HEADER_BYTES,
-    MAGIC,
-    NO_LEAF,
-    Header,
-    Kind,
-    Record,
-    Row,
-    kind_of,
-    unpack_header,
-)
-from noodle_journal.format.sealing import EpochKeys, NotAuthentic, Tagger
-from noodle_journal.keys import KeyPurpose, MasterKey, NotUnwrapped
+from noodle_journal.format.clear import CIPHER_AES, EpochClear
+from noodle_journal.format.merkle import Frontier
+from noodle_journal.format.records import NO_LEAF, Record, Row
+from noodle_journal.keyring import KeyRing
+from noodle_journal.keys import os_failure
+from noodle_journal.soundness import check_tail_rows, checked_header, decode_row, epoch_clear
 from noodle_journal.storage import rows
 from noodle_journal.storage.database import (
     Connection,
@@ -60,13 +43,12 @@ from noodle_journal.storage.database import (
     connect,
     translated,
 )
-from noodle_journal.storage.keystore import Head, Keystore
+from noodle_journal.storage.keystore import Head
 from noodle_journal.storage.rows import ROWS_FETCHED_MAX
 from noodle_journal.storage.schema import JOURNAL
 
 JOURNAL_FILE = "journal.db"
 SEQ_END = 2**63 - 1
-EPOCH_KEYS_KEPT_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +81,6 @@ class Tail:
         return self.tree.size
 
 
-EMPTY_TAIL_EPOCH = 0
-
-
 def open_store(folder: Path, *, read_only: bool) -> Connection:
     """A connection to journal.db, of the current format.
 
@@ -115,8 +94,6 @@ def open_store(folder: Path, *, read_only: bool) -> Connection:
     except (FileNotFoundError, NotADirectoryError) as exc:
         raise JournalAbsent(folder=str(folder)) from exc
     except OSError as exc:
-        from noodle_journal.keys import os_failure
-
         raise os_failure(path, exc) from exc
     if size == 0:
         raise JournalEmpty(path=str(path))
@@ -140,161 +117,6 @@ def reading(path: Path, seq: int) -> Iterator[None]:
             yield
     except StoreMalformed as exc:
         raise damaged(seq=seq, kind=DamageKind.STORE_DAMAGED, problem=str(exc)) from exc
-
-
-class KeyRing:
-    """The keys of one log, unwrapped as they are needed.
-
-    Safe to use from several threads.
-    """
-
-    def __init__(self, *, keystore: Keystore, master_key: bytes) -> None:
-        """Raises: WrongKey, KeyInvalid, KeystoreDamaged."""
-        self.master = MasterKey(master_key)
-        self.keystore = keystore
-        self.log_id = keystore.log_id
-        if keystore.kek_id != self.master.kek_id:
-            raise WrongKey(wanted=keystore.kek_id.hex(), found=self.master.kek_id.hex())
-        self.tagger = Tagger(self._single(KeyPurpose.TAG))
-        self._epochs: dict[int, EpochKeys] = {}
-        self._lock = threading.Lock()
-
-    def log_seed(self) -> bytes:
-        """The seed of the log's signing key. Raises: KeystoreDamaged."""
-        return self._single(KeyPurpose.LOG)
-
-    def epoch_keys(
-        self, *, epoch: int, seq: int, find: Callable[[], tuple[int, EpochClear]]
-    ) -> EpochKeys:
-        """The keys of an epoch; `find` gives its record's number and clear part.
-
-        Raises: KeyMissing, JournalForged, KeystoreDamaged.
-        """
-        found = self._epochs.get(epoch)
-        if found is None:
-            epoch_seq, clear = find()
-            found = self.unwrap_epoch(clear, epoch=epoch, seq=epoch_seq)
-            self.keep(epoch, found)
-        return found
-
-    def keep(self, epoch: int, keys: EpochKeys) -> None:
-        """Remember an epoch's keys."""
-        with self._lock:
-            if len(self._epochs) >= EPOCH_KEYS_KEPT_MAX:
-                self._epochs.pop(min(self._epochs))
-            self._epochs[epoch] = keys
-
-    def unwrap_epoch(self, clear: EpochClear, *, epoch: int, seq: int) -> EpochKeys:
-        """The keys that a `key.epoch` record names and commits to.
-
-        Raises: KeyMissing, JournalForged, KeystoreDamaged.
-        """
-        with self._lock:
-            wrapped = self.keystore.data_key(clear.key_id)
-        if wrapped is None:
-            raise KeyMissing(
-                what=f"the key of epoch {epoch}",
-                remedy="put back the keystore.db that was saved last; "
-                "a shredded epoch is named in `noodle history`",
-            )
-        if wrapped.epoch != epoch or wrapped.purpose != KeyPurpose.DATA.value:
-            raise KeystoreDamaged(
-                path=str(self.keystore.path), problem=f"the key of epoch {epoch} is another's"
-            )
-        try:
-            data_key = self.master.unwrap(wrapped, log_id=self.log_id)
-        except NotUnwrapped as exc:
-            raise KeystoreDamaged(path=str(self.keystore.path), problem=str(exc)) from exc
-        keys = EpochKeys(data_key=data_key, log_id=self.log_id)
-        if keys.commitment != clear.commitment:
-            raise damaged(
-                seq=seq,
-                kind=DamageKind.KEY_MISMATCH,
-                problem=f"epoch {epoch} commits to another key than the keystore holds",
-            )
-        return keys
-
-    def _single(self, purpose: KeyPurpose) -> bytes:
-        wrapped = self.keystore.single(purpose)
-        try:
-            return self.master.unwrap(wrapped, log_id=self.log_id)
-        except NotUnwrapped as exc:
-            raise KeystoreDamaged(path=str(self.keystore.path), problem=str(exc)) from exc
-
-
-def checked_header(row: Row, *, log_id: bytes) -> Header:
-    """The header of a whole row that stands where it was written for.
-
-    Raises: JournalDamaged, JournalFormatNewer.
-    """
-    seq = row.seq
-    if row.header is None or row.nonce is None or row.sealed is None:
-        raise damaged(seq=seq, kind=DamageKind.UNRECORDED_SHRED, problem="only its hash is left")
-    if len(row.header) != HEADER_BYTES:
-        raise damaged(seq=seq, kind=DamageKind.MALFORMED, problem="the header is not 96 bytes")
-    header = unpack_header(row.header)
-    problem: tuple[DamageKind, str] | None = None
-    if header.magic != MAGIC:
-        problem = DamageKind.MALFORMED, "the header does not start with NDLR"
-    elif header.version > FORMAT_VERSION:
-        raise JournalFormatNewer(path=f"record {seq}", found=header.version, known=FORMAT_VERSION)
-    elif header.version != FORMAT_VERSION or header.flags & ~FLAGS_KNOWN:
-        problem = DamageKind.MALFORMED, "unknown version or flags"
-    elif header.log_id != log_id:
-        problem = DamageKind.FOREIGN, "it belongs to another journal"
-    elif header.seq != seq:
-        problem = DamageKind.MOVED, f"it was written as record {header.seq}"
-    elif bool(header.flags & FLAG_CLEAR) != (row.clear is not None):
-        problem = DamageKind.MALFORMED, "its clear part is not as its header says"
-    elif header.kind in CLEAR_KINDS and row.clear is None:
-        problem = DamageKind.MALFORMED, "it has no clear part"
-    if problem is not None:
-        raise damaged(seq=seq, kind=problem[0], problem=problem[1])
-    return header
-
-
-def epoch_clear(row: Row, *, log_id: bytes) -> tuple[Header, EpochClear]:
-    """Header and clear part of a `key.epoch` row. Raises: JournalDamaged."""
-    header = checked_header(row, log_id=log_id)
-    try:
-        clear = decode_epoch(row.clear or b"")
-    except NotCanonical as exc:
-        raise damaged(seq=row.seq, kind=DamageKind.CLEAR_INVALID, problem=str(exc)) from exc
-    if header.kind != Kind.KEY_EPOCH or clear.tree.size != row.seq - 1:
-        raise damaged(seq=row.seq, kind=DamageKind.CLEAR_INVALID, problem="not the epoch it says")
-    return header, clear
-
-
-def decode_row(row: Row, *, log_id: bytes, keys: EpochKeys, tagger: Tagger) -> Record:
-    """A row as a record: unsealed, and checked against its place, tag and form.
-
-    Raises: JournalDamaged, JournalForged, JournalFormatNewer.
-    """
-    header = checked_header(row, log_id=log_id)
-    assert row.header is not None and row.nonce is not None and row.sealed is not None
-    try:
-        padded = keys.open(
-            associated=row.header + (row.clear or b""), nonce=row.nonce, sealed=row.sealed
-        )
-        body = parse(unpad(padded))
-    except NotAuthentic as exc:
-        raise damaged(seq=row.seq, kind=DamageKind.FORGED, problem=str(exc)) from exc
-    except NotCanonical as exc:
-        raise damaged(seq=row.seq, kind=DamageKind.NOT_CANONICAL, problem=str(exc)) from exc
-    run = body.get("upgrade")
-    if header.tag != tagger.tag(run if isinstance(run, str) else None):
-        raise damaged(
-            seq=row.seq, kind=DamageKind.TAG_MISMATCH, problem="its tag is not its upgrade's"
-        )
-    return Record(
-        header.seq,
-        kind_of(header.kind),
-        header.epoch,
-        header.fence,
-        header.at_ns,
-        header.tag,
-        body,
-    )
 
 
 class Log:
@@ -353,7 +175,7 @@ class Log:
         """Raises: JournalDamaged, JournalForged, KeyMissing."""
         header = checked_header(row, log_id=self.log_id)
         keys = self.ring.epoch_keys(
-            epoch=header.epoch, seq=row.seq, find=lambda: self._find_epoch(header.epoch, row.seq)
+            epoch=header.epoch, find=lambda: self.find_epoch(header.epoch, row.seq)
         )
         return decode_row(row, log_id=self.log_id, keys=keys, tagger=self.ring.tagger)
 
@@ -451,7 +273,7 @@ class Log:
         Returns the largest head that the journal is behind of, where
         `accept_loss` allows that; None where nothing is lost.
 
-        Raises: JournalRollback, JournalFork, JournalForged.
+        Raises: JournalRollback, JournalFork, KeystoreDamaged, JournalDamaged.
         """
         keystore = self.ring.keystore
         beyond = keystore.heads_beyond(tail.size)
@@ -459,6 +281,7 @@ class Log:
             gaps = self.given_up()
             lost = [head for head in beyond if not _excused(head.size, gaps)]
             if lost:
+                self._check_signed(lost[-1])
                 if not accept_loss:
                     raise JournalRollback(size=tail.size, head_size=lost[-1].size)
                 return lost[-1]
@@ -476,9 +299,21 @@ class Log:
             return
         if _excused(size, self.given_up()):
             return
+        for head in heads:
+            self._check_signed(head)
         raise JournalFork(size=size)
 
-    def _find_epoch(self, epoch: int, seq: int) -> tuple[int, EpochClear]:
+    def _check_signed(self, head: Head) -> None:
+        """A head accuses the journal only where the log signed it."""
+        checkpoint = Checkpoint(self.log_id, head.size, head.root, head.signature)
+        if not self.ring.verifier.accepts(checkpoint.text.encode(), head.signature):
+            raise KeystoreDamaged(
+                path=str(self.ring.keystore.path),
+                problem=f"the head of size {head.size} is not signed by the log",
+            )
+
+    def find_epoch(self, epoch: int, seq: int) -> tuple[int, EpochClear]:
+        """Number and clear part of the record that opened `epoch`; `seq` needs it."""
         with self._lock, reading(self.path, seq):
             row = rows.epoch_at(self.connection, epoch)
         if row is None:
@@ -493,7 +328,7 @@ class Log:
     def _tail(self, connection: Connection) -> Tail:
         size = rows.size(connection)
         if size == 0:
-            return Tail(Frontier(), NO_LEAF, (), EMPTY_TAIL_EPOCH, 0, 0, 0, None)
+            return Tail(Frontier(), NO_LEAF, (), 0, 0, 0, 0, None)
         state = rows.last_state(connection)
         epoch_row = rows.last_epoch(connection)
         if state is None or epoch_row is None:
@@ -541,53 +376,5 @@ class Log:
         return checkpoint
 
 
-def check_tail_rows(found: Sequence[Row], *, log_id: bytes) -> tuple[Frontier, bytes, Header]:
-    """Chain, tree and stored roots from a `state` row to the end.
-
-    Raises: JournalDamaged.
-    """
-    header = checked_header(found[0], log_id=log_id)
-    try:
-        mark = decode_state(found[0].clear or b"").tree
-    except NotCanonical as exc:
-        raise damaged(seq=found[0].seq, kind=DamageKind.CLEAR_INVALID, problem=str(exc)) from exc
-    if mark.size != found[0].seq - 1:
-        raise damaged(
-            seq=found[0].seq, kind=DamageKind.CLEAR_INVALID, problem="not the size it says"
-        )
-    tree = Frontier(mark.size, mark.frontier)
-    leaf = header.previous
-    for index, row in enumerate(found):
-        seq = mark.size + 1 + index
-        if row.seq != seq:
-            raise damaged(seq=seq, kind=DamageKind.MISSING, problem="it is gone")
-        header = checked_header(row, log_id=log_id)
-        if header.previous != leaf:
-            raise damaged(
-                seq=seq, kind=DamageKind.CHAIN_BROKEN, problem="it follows another record"
-            )
-        leaf = leaf_hash(row.header or b"", row.clear or b"", row.nonce or b"", row.sealed or b"")
-        tree.push(leaf)
-        if row.root is not None and row.root != tree.root():
-            raise damaged(
-                seq=seq, kind=DamageKind.ROOT_MISMATCH, problem="its root is not the tree's"
-            )
-    if not header.flags & FLAG_COMMIT_END:
-        raise damaged(seq=found[-1].seq, kind=DamageKind.CUT, problem="its commit is not whole")
-    return tree, leaf, header
-
-
 def _excused(size: int, gaps: Sequence[tuple[int, int]]) -> bool:
     return any(after < size <= to for after, to in gaps)
-
-
-__all__ = [
-    "JOURNAL_FILE",
-    "KeyRing",
-    "Loaded",
-    "Log",
-    "JournalDamaged",
-    "Tail",
-    "decode_row",
-    "open_store",
-]

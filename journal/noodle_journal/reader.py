@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from noodle_journal.format.checkpoints import Checkpoint
 from noodle_journal.format.records import Record
-from noodle_journal.opening import KeyRing, Loaded, Log, open_store
+from noodle_journal.keyring import KeyRing
+from noodle_journal.opening import Loaded, Log, open_store
 from noodle_journal.storage.keystore import Keystore
 
 
@@ -75,7 +77,7 @@ class Reader:
         self._log.close()
         self._keystore.close()
 
-    def __enter__(self) -> Reader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

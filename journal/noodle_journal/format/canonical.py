@@ -13,15 +13,15 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias, Union
+from typing import TypeAlias
 
 import orjson
 
 from noodle_journal.failures import BadRecord
 
-JsonValue: TypeAlias = Union[
-    None, bool, int, float, str, Sequence["JsonValue"], Mapping[str, "JsonValue"]
-]
+JsonValue: TypeAlias = (
+    "bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
+)
 
 PAD_BYTES = 64
 BODY_BYTES_MAX = 16 * 1024 * 1024
@@ -98,37 +98,42 @@ def _first_problem(value: object, where: str, depth: int) -> str | None:
     if depth > BODY_DEPTH_MAX:
         return f"{where}: deeper than {BODY_DEPTH_MAX}"
     match value:
-        case None | bool():
-            return None
-        case float():
-            return None if math.isfinite(value) else f"{where}: {value} is not a finite number"
-        case int():
-            return None if -(2**63) <= value < 2**64 else f"{where}: beyond 64 bits"
-        case str():
-            ok = not any(0xD800 <= ord(char) <= 0xDFFF for char in value)
-            return None if ok else f"{where}: a lone surrogate is not text"
         case Mapping():
-            for key, inner in value.items():
-                if not isinstance(key, str):
-                    return f"{where}: key {key!r} is not text"
-                problem = _first_problem(key, f"{where} key", depth + 1) or _first_problem(
-                    inner, f"{where}.{key}", depth + 1
-                )
-                if problem is not None:
-                    return problem
-            return None
+            inner = [(f"{where} key", key) for key in value]
+            inner += [(f"{where}.{key}", item) for key, item in value.items()]
+            if any(not isinstance(key, str) for key in value):
+                return f"{where}: a key is not text"
         case list() | tuple():
-            for index, inner in enumerate(value):
-                problem = _first_problem(inner, f"{where}[{index}]", depth + 1)
-                if problem is not None:
-                    return problem
-            return None
+            inner = [(f"{where}[{index}]", item) for index, item in enumerate(value)]
         case _:
-            return f"{where}: {type(value).__name__} is not a JSON type"
+            return _scalar_problem(value, where)
+    for place, item in inner:
+        problem = _first_problem(item, place, depth + 1)
+        if problem is not None:
+            return problem
+    return None
+
+
+def _scalar_problem(value: object, where: str) -> str | None:
+    match value:
+        case None | bool():
+            problem = None
+        case float():
+            problem = None if math.isfinite(value) else f"{value} is not a finite number"
+        case int():
+            problem = None if -(2**63) <= value < 2**64 else "beyond 64 bits"
+        case str():
+            ok = not any("\ud800" <= char <= "\udfff" for char in value)
+            problem = None if ok else "a lone surrogate is not text"
+        case _:
+            problem = f"{type(value).__name__} is not a JSON type"
+    return None if problem is None else f"{where}: {problem}"
 
 
 class _FloatToken(str):
     """A float as it is spelled."""
+
+    __slots__ = ()
 
 
 def _same_but_floats(text: bytes) -> bool:

@@ -16,6 +16,12 @@ import base64
 import hashlib
 from dataclasses import dataclass
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
+
 LABEL_NEW_KEY = b"noodle journal 1 new log key\n"
 SIGNATURE_BYTES = 64
 
@@ -64,8 +70,6 @@ class LogSigner:
     __slots__ = ("_private", "public_key")
 
     def __init__(self, seed: bytes) -> None:
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
         self._private = Ed25519PrivateKey.from_private_bytes(seed)
         self.public_key = self._private.public_key().public_bytes_raw()
 
@@ -77,21 +81,17 @@ class LogSigner:
 class LogVerifier:
     """The log's public key, 32 bytes."""
 
-    __slots__ = ("_invalid", "_public", "public_key")
+    __slots__ = ("_public", "public_key")
 
     def __init__(self, public_key: bytes) -> None:
-        from cryptography.exceptions import InvalidSignature
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
         self._public = Ed25519PublicKey.from_public_bytes(public_key)
-        self._invalid = InvalidSignature
         self.public_key = public_key
 
     def accepts(self, message: bytes, signature: bytes) -> bool:
         """Whether `signature` over `message` is this key's."""
         try:
             self._public.verify(signature, message)
-        except self._invalid:
+        except InvalidSignature:
             return False
         return True
 

@@ -15,6 +15,9 @@ from __future__ import annotations
 
 import hmac
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from noodle_journal.format.records import NO_TAG, TAG_BYTES
 
 NONCE_BYTES = 12
@@ -39,17 +42,12 @@ def hkdf(*, key: bytes, salt: bytes, info: bytes) -> bytes:
 class EpochKeys:
     """What one data key gives: a cipher, a nonce key, and the commitment to it."""
 
-    __slots__ = ("_cipher", "_invalid", "_nonce_key", "commitment")
+    __slots__ = ("_cipher", "_nonce_key", "commitment")
 
     def __init__(self, *, data_key: bytes, log_id: bytes) -> None:
-        # Importing the cipher takes 13 ms, which commands without a journal do not pay.
-        from cryptography.exceptions import InvalidTag
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
         self._cipher = AESGCM(hkdf(key=data_key, salt=log_id, info=LABEL_RECORD))
         self._nonce_key = hkdf(key=data_key, salt=log_id, info=LABEL_NONCE)
         self.commitment = hkdf(key=data_key, salt=log_id, info=LABEL_COMMITMENT)
-        self._invalid = InvalidTag
 
     def seal(self, *, associated: bytes, padded: bytes, random16: bytes) -> tuple[bytes, bytes]:
         """Nonce and ciphertext with its tag; `associated` is header and clear part."""
@@ -60,7 +58,7 @@ class EpochKeys:
         """The padded plaintext. Raises: NotAuthentic."""
         try:
             return self._cipher.decrypt(nonce, sealed, associated)
-        except (self._invalid, ValueError) as exc:
+        except (InvalidTag, ValueError) as exc:
             raise NotAuthentic("not sealed under this key at this place") from exc
 
 

@@ -26,7 +26,8 @@ from noodle_journal.storage.database import (
 from noodle_journal.storage.schema import KEYSTORE
 
 KEYSTORE_FILE = "keystore.db"
-_KEY_COLUMNS = "key_id, purpose, epoch, kek_id, nonce, sealed"
+_KEYS = "SELECT key_id, purpose, epoch, kek_id, nonce, sealed FROM wrapped_key WHERE "
+_HEADS = "SELECT size, root, signature FROM head "
 
 
 class Head(NamedTuple):
@@ -109,7 +110,8 @@ class Keystore:
         Raises: JournalFull, JournalIoError, JournalBusy, KeystoreDamaged.
         """
         self._write(
-            f"INSERT INTO wrapped_key ({_KEY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO wrapped_key (key_id, purpose, epoch, kek_id, nonce, sealed) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
             (key.key_id, key.purpose, key.epoch, key.kek_id, key.nonce, key.sealed),
         )
 
@@ -163,7 +165,7 @@ class Keystore:
         try:
             with translated(self.path):
                 rows = self._connection.execute(
-                    f"SELECT {_KEY_COLUMNS} FROM wrapped_key WHERE {where}",
+                    _KEYS + where,
                     (value,),
                 ).fetchall()
         except StoreMalformed as exc:
@@ -173,9 +175,7 @@ class Keystore:
     def _heads(self, rest: str, *values: int) -> list[Head]:
         try:
             with translated(self.path):
-                rows = self._connection.execute(
-                    f"SELECT size, root, signature FROM head {rest}", values
-                ).fetchall()
+                rows = self._connection.execute(_HEADS + rest, values).fetchall()
         except StoreMalformed as exc:
             raise KeystoreDamaged(path=str(self.path), problem=str(exc)) from exc
         return [Head(*row) for row in rows]

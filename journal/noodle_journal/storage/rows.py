@@ -11,16 +11,15 @@ from noodle_journal.format.records import NO_TAG, Row
 from noodle_journal.storage.database import Connection
 
 ROWS_FETCHED_MAX = 256
-COLUMNS = "seq, header, clear, nonce, sealed, leaf, root, signature"
+_ROWS = "SELECT seq, header, clear, nonce, sealed, leaf, root, signature FROM record "
 
 INSERT = (
     "INSERT INTO record (seq, header, clear, nonce, sealed, root, signature) "
     "VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
 FENCE = "SELECT fence FROM writer WHERE id = 1"
-_KIND_EPOCH = "kind = x'0011'"
-_KIND_STATE = "kind = x'0012'"
-_TAGGED = "tag <> x'" + NO_TAG.hex() + "'"
+# The index over tags leaves out records of no upgrade; its condition must be repeated.
+_TAGGED = "WHERE tag <> x'" + NO_TAG.hex() + "' "
 
 
 def log_id(connection: Connection) -> bytes | None:
@@ -42,14 +41,14 @@ def fence(connection: Connection) -> int:
 
 def row_at(connection: Connection, seq: int) -> Row | None:
     """One row."""
-    return _first(connection, f"SELECT {COLUMNS} FROM record WHERE seq = ?", seq)
+    return _first(connection, _ROWS + "WHERE seq = ?", seq)
 
 
 def last_state(connection: Connection) -> Row | None:
     """The newest `state` record."""
     return _first(
         connection,
-        f"SELECT {COLUMNS} FROM record WHERE {_KIND_STATE} ORDER BY seq DESC LIMIT 1",
+        _ROWS + "WHERE kind = x'0012' ORDER BY seq DESC LIMIT 1",
     )
 
 
@@ -57,7 +56,7 @@ def last_epoch(connection: Connection) -> Row | None:
     """The newest `key.epoch` record."""
     return _first(
         connection,
-        f"SELECT {COLUMNS} FROM record WHERE {_KIND_EPOCH} ORDER BY epoch DESC LIMIT 1",
+        _ROWS + "WHERE kind = x'0011' ORDER BY epoch DESC LIMIT 1",
     )
 
 
@@ -65,7 +64,7 @@ def epoch_at(connection: Connection, epoch: int) -> Row | None:
     """The `key.epoch` record that opened an epoch."""
     return _first(
         connection,
-        f"SELECT {COLUMNS} FROM record WHERE {_KIND_EPOCH} AND epoch = ?",
+        _ROWS + "WHERE kind = x'0011' AND epoch = ?",
         epoch.to_bytes(4, "big"),
     )
 
@@ -74,14 +73,14 @@ def epochs(connection: Connection) -> Iterator[Row]:
     """All `key.epoch` records, oldest first."""
     yield from map(
         Row._make,
-        connection.execute(f"SELECT {COLUMNS} FROM record WHERE {_KIND_EPOCH} ORDER BY epoch"),
+        connection.execute(_ROWS + "WHERE kind = x'0011' ORDER BY epoch"),
     )
 
 
 def rows_from(connection: Connection, start: int, stop: int, limit: int) -> list[Row]:
     """At most `limit` rows with start <= seq < stop."""
     cursor = connection.execute(
-        f"SELECT {COLUMNS} FROM record WHERE seq >= ? AND seq < ? ORDER BY seq LIMIT ?",
+        _ROWS + "WHERE seq >= ? AND seq < ? ORDER BY seq LIMIT ?",
         (start, stop, limit),
     )
     return list(map(Row._make, cursor))
@@ -90,7 +89,7 @@ def rows_from(connection: Connection, start: int, stop: int, limit: int) -> list
 def rows_back(connection: Connection, before: int, limit: int) -> list[Row]:
     """At most `limit` rows with seq < before, newest first."""
     cursor = connection.execute(
-        f"SELECT {COLUMNS} FROM record WHERE seq < ? ORDER BY seq DESC LIMIT ?",
+        _ROWS + "WHERE seq < ? ORDER BY seq DESC LIMIT ?",
         (before, limit),
     )
     return list(map(Row._make, cursor))
@@ -99,11 +98,22 @@ def rows_back(connection: Connection, before: int, limit: int) -> list[Row]:
 def rows_tagged(connection: Connection, tag: bytes, start: int, limit: int) -> list[Row]:
     """At most `limit` rows of one tag with seq >= start."""
     cursor = connection.execute(
-        f"SELECT {COLUMNS} FROM record WHERE {_TAGGED} AND tag = ? AND seq >= ? "
-        "ORDER BY seq LIMIT ?",
+        _ROWS + _TAGGED + "AND tag = ? AND seq >= ? ORDER BY seq LIMIT ?",
         (tag, start, limit),
     )
     return list(map(Row._make, cursor))
+
+
+def last_checkpoint(
+    connection: Connection, *, above: int, up_to: int
+) -> tuple[int, bytes, bytes] | None:
+    """Size, root and signature of the last commit's end in above < seq <= up_to."""
+    found = connection.execute(
+        "SELECT seq, root, signature FROM record "
+        "WHERE seq > ? AND seq <= ? AND root IS NOT NULL ORDER BY seq DESC LIMIT 1",
+        (above, up_to),
+    ).fetchone()
+    return None if found is None else (int(found[0]), bytes(found[1]), bytes(found[2]))
 
 
 def _first(connection: Connection, statement: str, *values: object) -> Row | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from noodle_journal.failures import InvariantBroken
@@ -113,12 +114,11 @@ def migrate(connection: Connection, path: Path, format_: Format) -> int:
     """
     # Importing it takes 70 ms.
     from sqlite_utils import Database  # noqa: PLC0415
-    from sqlite_utils import db as sqlite_utils_db  # noqa: PLC0415
 
-    if sqlite_utils_db.sqlite3.connect is not sqlite3.connect:
+    used = getattr(import_module("sqlite_utils.db"), "sqlite3")  # noqa: B009
+    if used.connect is not sqlite3.connect:
         raise InvariantBroken(
-            what="sqlite-utils and the journal use one SQLite",
-            found=sqlite_utils_db.sqlite3.sqlite_version,
+            what="sqlite-utils and the journal use one SQLite", found=str(used.sqlite_version)
         )
     # transform() is never used: it would drop the triggers.
     database = Database(connection, execute_plugins=False)

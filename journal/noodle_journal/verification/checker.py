@@ -1,16 +1,7 @@
-"""Verification: is this journal, from its first record to its last, what was written?
+"""The pass over all records.
 
-Owns the pass over all records and the verdict, which is a value. Never writes,
-never repairs, and trusts nothing in the file that a signature does not cover.
-
-Laws
-V1. A changed, missing, moved, foreign or repeated record is found, at its number.
-V2. Public key alone: order, completeness, roots, signatures and heads. With the
-    master key: contents, tags and keys as well.
-V3. What was cut off is found where a kept head says more; else the report says
-    up to which size the journal is known.
-
-Source: RFC 6962; `specs/journal-format.md`.
+Owns what is known after each record. Never writes; damage is raised inside and
+becomes a value in `run`.
 """
 
 from __future__ import annotations
@@ -20,21 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from noodle_journal.failures import (
-    REMEDIES,
-    REMEDY_OTHER,
     DamageKind,
     JournalDamaged,
     JournalFormatNewer,
     KeyMissing,
-    KeystoreAbsent,
     KeystoreDamaged,
-    NotAJournal,
     damaged,
 )
 from noodle_journal.format.canonical import NotCanonical, parse, unpad
 from noodle_journal.format.checkpoints import (
     Checkpoint,
-    LogSigner,
     LogVerifier,
     new_key_message,
 )
@@ -61,118 +47,14 @@ from noodle_journal.format.records import (
     Row,
 )
 from noodle_journal.format.sealing import EpochKeys, NotAuthentic
-from noodle_journal.keys import PUBLIC_KEY_FILE, read_public_key
-from noodle_journal.opening import KeyRing, checked_header, epoch_clear, open_store
+from noodle_journal.keyring import KeyRing
+from noodle_journal.soundness import checked_header, epoch_clear
 from noodle_journal.storage import rows
 from noodle_journal.storage.database import Connection, StoreMalformed, translated
-from noodle_journal.storage.keystore import Head, Keystore
+from noodle_journal.storage.keystore import Head
 from noodle_journal.storage.rows import ROWS_FETCHED_MAX
-
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """The first bad place. `seq` 0 stands for what lies outside the records."""
-
-    seq: int
-    kind: DamageKind
-    problem: str
-    remedy: str
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """The verdict. `known_up_to` is the largest size that is proved.
-
-    `opened` counts the records whose contents were read; `behind_head` says
-    whether a head outside the journal confirms the end (size of the largest
-    matching head).
-    """
-
-    ok: bool
-    log_id: str
-    size: int
-    root: bytes
-    epochs: int
-    records: int
-    opened: int
-    signatures_checked: int
-    heads_checked: int
-    largest_head: int
-    known_up_to: int
-    first_bad: Damage | None
-    checkpoint: Checkpoint | None
-
-
-def verify(
-    folder: Path,
-    *,
-    master_key: bytes | None = None,
-    public_key: bytes | None = None,
-    every_signature: bool = False,
-    progress: Callable[[int, int], None] | None = None,
-) -> Report:
-    """Check every record of the journal in `folder`, beside a live writer too.
-
-    With `master_key` contents are checked as well. With `public_key` that key
-    is what is trusted; without it the keystore's (with the master key) or
-    keys/log.pub. `progress` gets records done and records in all. Heads are
-    compared wherever there is a keystore.
-
-    Damage is a value in the report. Raises only for what keeps it from
-    looking: JournalAbsent, JournalEmpty, JournalUnreadable, NotAJournal,
-    JournalFormatNewer, JournalFormatOlder, KeystoreAbsent, WrongKey,
-    KeyInvalid, KeyMissing (no public key at hand), SqliteTooOld.
-    """
-    keystore: Keystore | None = None
-    connection: Connection | None = None
-    checker: _Checker | None = None
-    try:
-        try:
-            keystore = Keystore(folder, read_only=True)
-        except KeystoreAbsent:
-            if master_key is not None:
-                raise
-        # Heads first: the journal can only have grown beyond them since.
-        heads = [] if keystore is None else keystore.heads()
-        ring = None
-        if keystore is not None and master_key is not None:
-            ring = KeyRing(keystore=keystore, master_key=master_key)
-        trusted = public_key
-        if trusted is None:
-            trusted = (
-                read_public_key(folder / PUBLIC_KEY_FILE)
-                if ring is None
-                else LogSigner(ring.log_seed()).public_key
-            )
-        connection = open_store(folder, read_only=True)
-        checker = _Checker(
-            path=folder,
-            connection=connection,
-            ring=ring,
-            keystore_log_id=None if keystore is None else keystore.log_id,
-            trusted=trusted,
-            heads=heads,
-            every_signature=every_signature,
-        )
-        return checker.run(progress)
-    except KeystoreDamaged as exc:
-        return _unreadable(DamageKind.KEYSTORE_DAMAGED, exc.problem)
-    except NotAJournal as exc:
-        if exc.data["path"] != str(folder / "keystore.db"):
-            raise
-        return _unreadable(DamageKind.KEYSTORE_DAMAGED, exc.problem)
-    except JournalDamaged as exc:
-        return _unreadable(exc.kind, exc.problem, seq=exc.seq)
-    finally:
-        if connection is not None:
-            connection.close()
-        if keystore is not None:
-            keystore.close()
-
-
-def _unreadable(kind: DamageKind, problem: str, *, seq: int = 0) -> Report:
-    damage = Damage(seq, kind, problem, REMEDIES.get(kind, REMEDY_OTHER))
-    return Report(False, "", 0, b"", 0, 0, 0, 0, 0, 0, 0, damage, None)
+from noodle_journal.verification.locating import explains, first_unsigned
+from noodle_journal.verification.report import Damage, Report
 
 
 @dataclass(slots=True)
@@ -185,7 +67,7 @@ class _Epoch:
 
 
 @dataclass(slots=True)
-class _Checker:
+class Checker:
     """One pass. Fields are what is known after the last good record."""
 
     path: Path
@@ -264,7 +146,7 @@ class _Checker:
             if header[4] == found and fence < header[7]:
                 raise damaged(seq=0, kind=DamageKind.ORDER, problem="the writer's fence went back")
         if self.ring is not None:
-            seed_key = LogSigner(self.ring.log_seed()).public_key
+            seed_key = self.ring.signer.public_key
             if seed_key != self.trusted:
                 raise damaged(
                     seq=0,
@@ -288,7 +170,9 @@ class _Checker:
             if progress is not None:
                 progress(at - 1, self.size)
 
-    def _rows(self, batch: Sequence[Row], wanted: set[int]) -> None:
+    def _rows(  # noqa: C901, PLR0912 - calls would cost as much as the work
+        self, batch: Sequence[Row], wanted: set[int]
+    ) -> None:
         # The hot loop: one million times. Everything it calls per record is needed.
         unpack, tree, log_id = HEADER.unpack, self.tree, self.log_id
         for row in batch:
@@ -320,7 +204,7 @@ class _Checker:
             if current is None or epoch != current.number or fence != current.fence:
                 raise damaged(seq=seq, kind=DamageKind.ORDER, problem="it is not of the open epoch")
             if current.keys is not None:
-                self._open(row, header, clear, nonce, sealed, tag, current.keys)
+                self._open(row, tag, current.keys)
             if clear is not None:
                 self._clear_part(row, kind, clear)
             if previous != self.last_leaf:
@@ -345,16 +229,11 @@ class _Checker:
             # Within one file a newer record follows no older one by accident.
             raise damaged(seq=row.seq, kind=DamageKind.MALFORMED, problem=exc.problem) from exc
 
-    def _open(
-        self,
-        row: Row,
-        header: bytes,
-        clear: bytes | None,
-        nonce: bytes,
-        sealed: bytes,
-        tag: bytes,
-        keys: EpochKeys,
-    ) -> None:
+    def _open(self, row: Row, tag: bytes, keys: EpochKeys) -> None:
+        seq, header, clear, nonce, sealed, _, _, _ = row
+        assert header is not None  # the caller looked
+        assert nonce is not None
+        assert sealed is not None
         try:
             padded = keys.open(
                 associated=header if clear is None else header + clear,
@@ -363,15 +242,15 @@ class _Checker:
             )
             body = parse(unpad(padded))
         except NotAuthentic as exc:
-            raise damaged(seq=row.seq, kind=DamageKind.FORGED, problem=str(exc)) from exc
+            raise damaged(seq=seq, kind=DamageKind.FORGED, problem=str(exc)) from exc
         except NotCanonical as exc:
-            raise damaged(seq=row.seq, kind=DamageKind.NOT_CANONICAL, problem=str(exc)) from exc
+            raise damaged(seq=seq, kind=DamageKind.NOT_CANONICAL, problem=str(exc)) from exc
         run = body.get("upgrade")
         ring = self.ring
         assert ring is not None  # keys come from it
         if tag != ring.tagger.tag(run if isinstance(run, str) else None):
             raise damaged(
-                seq=row.seq, kind=DamageKind.TAG_MISMATCH, problem="its tag is not its upgrade's"
+                seq=seq, kind=DamageKind.TAG_MISMATCH, problem="its tag is not its upgrade's"
             )
         self.opened += 1
 
@@ -475,7 +354,12 @@ class _Checker:
             self.checkpoint_proved = checkpoint.size
             return
         raise damaged(
-            seq=self._first_unsigned(checkpoint),
+            seq=first_unsigned(
+                self.connection,
+                after=self.checkpoint_proved,
+                bad=checkpoint.size,
+                accepts=self._accepts_at,
+            ),
             kind=DamageKind.SIGNATURE_INVALID,
             problem="its signature is not the log's",
         )
@@ -485,26 +369,8 @@ class _Checker:
         self.signatures_checked += 1
         return self.verifier.accepts(checkpoint.text.encode(), checkpoint.signature)
 
-    def _first_unsigned(self, last: Checkpoint) -> int:
-        """The first commit's end after the last proved one whose signature is bad."""
-        good, bad = self.checkpoint_proved, last.size
-        while bad - good > 1:
-            middle = (good + bad) // 2
-            with translated(self.path):
-                found = self.connection.execute(
-                    "SELECT seq, root, signature FROM record "
-                    "WHERE seq > ? AND seq <= ? AND root IS NOT NULL ORDER BY seq DESC LIMIT 1",
-                    (good, middle),
-                ).fetchone()
-            if found is None:
-                good = middle  # no commit ends in that half
-            elif self._accepts(Checkpoint(self.log_id, found[0], found[1], found[2])):
-                good = int(found[0])
-                if found[0] < middle:
-                    good = middle
-            else:
-                bad = int(found[0])
-        return bad
+    def _accepts_at(self, size: int, root: bytes, signature: bytes) -> bool:
+        return self._accepts(Checkpoint(self.log_id, size, root, signature))
 
     def _root_differs(self, row: Row, root: bytes, signature: bytes) -> None:
         # The signature tells which of the two was changed.
@@ -522,40 +388,28 @@ class _Checker:
         )
 
     def _chain_broken(self, row: Row, claimed: bytes) -> None:
-        """`row` names another record before it: which of the two was changed?"""
+        """Find which of the two was changed where `row` names another record before it."""
         before = self.tree.size
         commit_size = 0 if self.checkpoint is None else self.checkpoint.size
         known = self.epoch is not None and self.epoch.keys is not None
-        if known or before <= commit_size or not self._explains(before, claimed):
+        if (
+            known
+            or before <= commit_size
+            or not explains(
+                self.connection,
+                changed=before,
+                claimed=claimed,
+                size=commit_size,
+                frontier=self.commit_tree,
+                end=self.size + 1,
+            )
+        ):
             raise damaged(
                 seq=row.seq, kind=DamageKind.CHAIN_BROKEN, problem="it follows another record"
             )
         raise damaged(
             seq=before, kind=DamageKind.ALTERED, problem="its bytes are not those that were hashed"
         )
-
-    def _explains(self, changed: int, claimed: bytes) -> bool:
-        """Whether the commit's signed root fits if record `changed` had this leaf."""
-        commit_size = 0 if self.checkpoint is None else self.checkpoint.size
-        tree = Frontier(commit_size, self.commit_tree)
-        at = commit_size + 1
-        while True:
-            with translated(self.path):
-                batch = rows.rows_from(self.connection, at, self.size + 1, ROWS_FETCHED_MAX)
-            if not batch:
-                return False
-            for row in batch:
-                tree.push(
-                    claimed
-                    if row.seq == changed
-                    else row.leaf
-                    or leaf_hash(
-                        row.header or b"", row.clear or b"", row.nonce or b"", row.sealed or b""
-                    )
-                )
-                if row.root is not None:
-                    return row.root == tree.root()
-            at = batch[-1].seq + 1
 
     # -- the end ---------------------------------------------------------
 
@@ -619,13 +473,12 @@ class _Checker:
         """The largest size below `seq` that a good signature proves."""
         if self.verifier is None:
             return 0
-        with translated(self.path):
-            found = self.connection.execute(
-                "SELECT seq, root, signature FROM record WHERE seq < ? AND seq <= ? "
-                "AND root IS NOT NULL ORDER BY seq DESC LIMIT 1",
-                (seq if seq else self.size + 1, self.tree.size),
-            ).fetchone()
+        up_to = min(self.tree.size, (seq or self.size + 1) - 1)
+        try:
+            with translated(self.path):
+                found = rows.last_checkpoint(self.connection, above=0, up_to=up_to)
+        except StoreMalformed:
+            return self.checkpoint_proved
         if found is None:
             return 0
-        good = self._accepts(Checkpoint(self.log_id, found[0], found[1], found[2]))
-        return int(found[0]) if good else self.checkpoint_proved
+        return found[0] if self._accepts_at(*found) else self.checkpoint_proved
