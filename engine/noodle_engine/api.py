@@ -296,9 +296,11 @@ class Noodle:
         holder = self._hold()
         if holder is None:
             return self._ask(operation, arguments, waiting)
+        since = holder.engine.journal.size
         return tuple(
             holder.operations.follow(
                 one,
+                since=since,
                 hear=_hearing(waiting.follow),
                 stop=waiting.stop,
                 wait_ms_max=waiting.wait_ms_max,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from queue import SimpleQueue
 from typing import Any
 
 from noodle_engine.execute.answers import reading
@@ -33,7 +34,7 @@ from noodle_policies.settings.model import settings_hash
 
 __all__ = ["Operations", "heard_object"]
 
-POLL_S_MAX = 0.2
+POLL_S = 0.05
 NOTES = frozenset({"component.added", "component.forgotten", "journal.taken_over"})
 
 Hear = Callable[[Heard], None]
@@ -139,32 +140,60 @@ class Operations:
         self,
         upgrade: str,
         *,
+        since: int = 0,
         hear: Hear | None = None,
         stop: threading.Event | None = None,
         wait_ms_max: int | None = None,
     ) -> UpgradeView:
         """Wait until nobody drives the upgrade any more, and say how it stands.
 
-        `stop` makes it stop after its step (then Interrupted is raised);
-        `wait_ms_max` only ends the waiting.
+        `hear` hears its records after sequence number `since`, each once and
+        in order. `stop` makes it stop after its step (then Interrupted is
+        raised); `wait_ms_max` only ends the waiting.
         """
         engine = self._engine
+        heard: SimpleQueue[Heard] = SimpleQueue()
+        unlisten = engine.listen(heard.put)
+        last = since
+
+        def tell() -> None:
+            """Tell what has come; in this thread, so that a slow listener holds nobody up."""
+            nonlocal last
+            while not heard.empty():
+                one = heard.get()
+                if one.entry.upgrade == upgrade and one.seq > last:
+                    last = one.seq
+                    if hear is not None:
+                        hear(one)
+
         waited_ms = 0.0
-        unlisten = engine.listen(_only(upgrade, hear)) if hear else None
         try:
-            while not engine.wait(upgrade, POLL_S_MAX):
-                waited_ms += POLL_S_MAX * 1000
+            if hear is not None:
+                for earlier in self._recorded(upgrade, since):
+                    last = earlier.seq
+                    hear(earlier)
+            while not engine.wait(upgrade, POLL_S):
+                tell()
+                waited_ms += POLL_S * 1000
                 if stop is not None and stop.is_set():
                     engine.leave(upgrade)
                     engine.wait(upgrade)
+                    tell()
                     if upgrade in engine.world.upgrades:
                         raise Interrupted(upgrade)
                 if wait_ms_max is not None and waited_ms >= wait_ms_max:
                     break
+            tell()
         finally:
-            if unlisten is not None:
-                unlisten()
+            unlisten()
         return self.view(upgrade)
+
+    def _recorded(self, upgrade: str, since: int) -> Iterator[Heard]:
+        """An upgrade's records after `since` that are there already."""
+        for record in self._engine.journal.read_run(upgrade):
+            entry = reading.entry_in(record)
+            if entry is not None and record.seq > since:
+                yield Heard(record.seq, entry)
 
     # -- the socket -------------------------------------------------------
 
@@ -173,12 +202,11 @@ class Operations:
     ) -> Mapping[str, Any]:
         """Answer one request from the socket."""
         actor = str(arguments.get("actor") or peer.name)
+        since = self._engine.journal.size
         wait = bool(arguments.get("wait", True))
         limit = arguments.get("wait_ms_max")
-        told: list[Heard] = []
 
         def hear(heard: Heard) -> None:
-            told.append(heard)
             tell(heard_object(heard))
 
         match operation:
@@ -213,15 +241,7 @@ class Operations:
             case _:
                 raise ValueError(operation)
         views = [
-            self.follow(one, hear=hear, wait_ms_max=limit) if wait else self.view(one)
+            self.follow(one, since=since, hear=hear, wait_ms_max=limit) if wait else self.view(one)
             for one in ids
         ]
         return {"views": [encode(view) for view in views]}
-
-
-def _only(upgrade: str, hear: Hear) -> Hear:
-    def heard(one: Heard) -> None:
-        if one.entry.upgrade == upgrade:
-            hear(one)
-
-    return heard

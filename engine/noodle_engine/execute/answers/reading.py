@@ -43,6 +43,7 @@ __all__ = [
     "JournalReader",
     "audit_entries",
     "component_rows",
+    "entry_in",
     "find_upgrade",
     "history",
     "home_view",
@@ -82,7 +83,8 @@ def head_of(journal: JournalReader) -> JournalHead:
     return JournalHead(journal.size, journal.root.hex())
 
 
-def _entry(record: Record) -> Entry | None:
+def entry_in(record: Record) -> Entry | None:
+    """The entry that a record holds, or None for a kind the engine has no use for."""
     if not isinstance(record.kind, Kind):
         return None
     return entry_of(record.kind.label, record.body)
@@ -116,7 +118,7 @@ def find_upgrade(journal: JournalReader, world: Fold, wanted: str) -> Upgrade:
 def _from_records(records: Iterable[Record]) -> Upgrade | None:
     upgrade: Upgrade | None = None
     for record in records:
-        entry = _entry(record)
+        entry = entry_in(record)
         if entry is None:
             continue
         if isinstance(entry.event, Requested):
@@ -275,7 +277,7 @@ def step_rows(
     """Every step, with durations, and outputs if asked for, from the records."""
     results: dict[str, StepDone] = {}
     for record in records:
-        entry = _entry(record)
+        entry = entry_in(record)
         if entry is not None and isinstance(entry.event, StepDone):
             results[entry.event.step] = entry.event
     return tuple(
@@ -355,7 +357,7 @@ def _history_row(upgrade: Upgrade) -> HistoryRow:
 def audit_entries(records: Iterable[Record]) -> Iterator[AuditEntry]:
     """Records as `audit show` prints them; an unknown kind is shown raw."""
     for record in records:
-        entry = _entry(record)
+        entry = entry_in(record)
         kind = record.kind.label if isinstance(record.kind, Kind) else f"kind {record.kind}"
         body: Mapping[str, Any] = record.body
         yield AuditEntry(
@@ -385,7 +387,7 @@ def replay(journal: JournalReader, at: int | None, only: str | None, world: Fold
     seen = Fold()
     ended: dict[str, Upgrade] = {}
     for record in journal.read(1, stop + 1):
-        entry = _entry(record)
+        entry = entry_in(record)
         if entry is None:
             continue
         if entry.upgrade is not None:
