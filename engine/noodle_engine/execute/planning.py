@@ -94,6 +94,7 @@ class Planner:
         """
         already: list[str] = []
         releases = [self._release(one) for one in wanted]
+        self._check_free([*(release.name for release in releases), *remove])
         self._check_versions(releases, remove)
         pieces: list[_Piece] = []
         for release in releases:
@@ -107,6 +108,7 @@ class Planner:
 
     def back(self, name: str, version: str | None = None) -> Planned:
         """A plan back to a kept old version: the newest, or the one named."""
+        self._check_free([name])
         point = self._point(name, version)
         installed = self.world.components.get(name)
         target = load_target(point.kind)
@@ -287,14 +289,18 @@ class Planner:
             ),
         )
 
+    def _check_free(self, names: Sequence[str]) -> None:
+        """Refuse components of an open upgrade, before their targets are looked at."""
+        for name in names:
+            for upgrade in self.world.upgrades.values():
+                if any(one.name == name for one in upgrade.plan.components):
+                    raise ComponentBusy(name, upgrade.id)
+
     def _check_targets(self, components: Sequence[PlanComponent]) -> None:
         names = [component.name for component in components]
         for name in names:
             if names.count(name) > 1:
                 raise TargetsOverlap(name, name, "the same plan twice")
-            for upgrade in self.world.upgrades.values():
-                if any(one.name == name for one in upgrade.plan.components):
-                    raise ComponentBusy(name, upgrade.id)
         taken = [(name, one.target) for name, one in self.world.components.items()]
         planned = [(component.name, component.target) for component in components]
         busy = [
