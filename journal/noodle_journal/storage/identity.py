@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from noodle_journal.failures import JournalUnreadable
+from noodle_journal.failures import JournalAbsent, JournalUnreadable
 from noodle_journal.format.canonical import JsonValue
 
 _FS_IOC_GETFSUUID = 0x80111500  # _IOR(0x15, 0, struct fsuuid2), Linux 6.9 and later
@@ -39,12 +39,14 @@ class Identity:
     def of(cls, path: Path, machine_id: str) -> Identity:
         """The place of `path`, which must exist; `machine_id` as in /etc/machine-id.
 
-        Raises: JournalUnreadable.
+        Raises: JournalAbsent, JournalUnreadable.
         """
         try:
             inode = path.stat().st_ino
             file_system = os.statvfs(path.parent).f_fsid
             volume = _volume(path.parent)
+        except FileNotFoundError as exc:
+            raise JournalAbsent(folder=str(path.parent)) from exc
         except OSError as exc:
             raise JournalUnreadable(path=str(path), reason=exc.strerror or str(exc)) from exc
         # Beyond 64 bits nothing fits in a record's JSON.
