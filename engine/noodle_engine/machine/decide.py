@@ -409,6 +409,7 @@ def _held(
 
 def _note_result(upgrade: Upgrade, said: StepResult) -> tuple[Event, ...]:
     _ask(upgrade, Message.STEP_RESULT)
+    said = _proved(upgrade, said)
     done = StepDone(
         step=said.step,
         key=said.key,
@@ -421,6 +422,21 @@ def _note_result(upgrade: Upgrade, said: StepResult) -> tuple[Event, ...]:
         output=said.output,
     )
     return (done, *_consequences(upgrade, said))
+
+
+def _proved(upgrade: Upgrade, said: StepResult) -> StepResult:
+    """An exchange counts as done only with its target seen to be what it should be."""
+    step = _step(upgrade, said.step)
+    if step.name is not StepName.SWAP or said.outcome is not Outcome.DONE:
+        return said
+    component = upgrade.plan.component(step.component)
+    old, new = upgrade.expected_old(component), upgrade.expected_new(component)
+    wanted = old if said.undo else new
+    found = said.observed.root if said.observed is not None else None
+    if found == wanted:
+        return said
+    error = f"after the exchange the target is {found}, and should be {wanted}"
+    return replace(said, outcome=Outcome.FAILED, error=error, foreign=found or "unknown")
 
 
 def _consequences(upgrade: Upgrade, said: StepResult) -> Iterator[Event]:
