@@ -33,9 +33,7 @@ KNOWN_VARIABLES = frozenset(
     {
         "NOODLE_HOME",
         "NOODLE_CONFIG_DIR",
-        "NOODLE_ENVIRONMENT",
         "NOODLE_JOURNAL_KEY",
-        "NOODLE_TOKEN",
         # Hooks get these four; a `noodle` that a hook starts must not mind them.
         "NOODLE_UPGRADE_ID",
         "NOODLE_STEP_KEY",
