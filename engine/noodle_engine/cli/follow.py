@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from noodle_engine.cli.failures import OutputFailed
-from noodle_engine.cli.terminal import Invocation, clean
-from noodle_engine.cli.wording import moment
+from noodle_engine.cli.show.terminal import Invocation, clean
+from noodle_engine.cli.show.wording import moment
 
 if TYPE_CHECKING:
     from noodle_engine.api import UpgradeEvent

@@ -19,7 +19,7 @@ from typing import Any
 
 import click
 
-from noodle_engine.cli.terminal import Invocation
+from noodle_engine.cli.show.terminal import Invocation
 
 __all__ = ["COMMANDS", "CommandGroup", "NoodleCommand", "Root", "global_options"]
 

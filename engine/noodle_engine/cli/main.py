@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import click
 
 from noodle_engine.cli.lazy import Root
-from noodle_engine.cli.terminal import Invocation, prepare_streams
+from noodle_engine.cli.show.terminal import Invocation, prepare_streams
 from noodle_journal.errors import NoodleError
 
 __all__ = ["main", "root"]

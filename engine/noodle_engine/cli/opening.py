@@ -18,7 +18,7 @@ from noodle_engine.cli.failures import PlatformUnsupported
 
 if TYPE_CHECKING:
     from noodle_engine.api import Noodle
-    from noodle_engine.cli.terminal import Invocation
+    from noodle_engine.cli.show.terminal import Invocation
 
 __all__ = ["check_platform", "opened"]
 

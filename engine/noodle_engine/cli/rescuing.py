@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from noodle_engine.cli.shapes import Candidate
+from noodle_engine.cli.show.shapes import Candidate
 from noodle_engine.disk.locks import read_mark
 from noodle_engine.machine.records import Observation
 from noodle_engine.targets.load import load_target

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from noodle_engine.cli.terminal import Invocation
+from noodle_engine.cli.show.terminal import Invocation
 
 __all__ = ["stop_on_signals"]
 

@@ -16,8 +16,8 @@ import click
 
 from noodle_engine.cli import exits
 from noodle_engine.cli.failures import Declined
-from noodle_engine.cli.terminal import Invocation
-from noodle_engine.cli.wording import upgrade_lines
+from noodle_engine.cli.show.terminal import Invocation
+from noodle_engine.cli.show.wording import upgrade_lines
 
 if TYPE_CHECKING:
     from noodle_engine.api import Waiting
@@ -83,7 +83,7 @@ def answer_upgrade(
 
 def answer_upgrades(out: Invocation, views: Sequence[UpgradeView], *, waited: bool) -> int:
     """Print how several upgrades stand and return the worst exit code."""
-    from noodle_engine.cli.shapes import OpenView
+    from noodle_engine.cli.show.shapes import OpenView
 
     for view in views:
         out.say(upgrade_lines(out, view))

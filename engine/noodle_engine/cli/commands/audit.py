@@ -14,8 +14,8 @@ import click
 from noodle_engine.cli import exits
 from noodle_engine.cli.lazy import CommandGroup
 from noodle_engine.cli.opening import check_platform, opened
-from noodle_engine.cli.terminal import Invocation, clean
-from noodle_engine.cli.wording import component_lines, moment
+from noodle_engine.cli.show.terminal import Invocation, clean
+from noodle_engine.cli.show.wording import component_lines, moment
 
 if TYPE_CHECKING:
     from noodle_engine.execute.answers.views import AuditEntry, AuditVerdict, ReplayView

@@ -14,7 +14,7 @@ import click
 from noodle_engine.cli import exits
 from noodle_engine.cli.lazy import NoodleCommand
 from noodle_engine.cli.opening import opened
-from noodle_engine.cli.terminal import Invocation, clean
+from noodle_engine.cli.show.terminal import Invocation, clean
 from noodle_engine.cli.waiting import answer_upgrade, ask, wait_options, waiting_for
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def apply(
     and ends with every target new, or every target as it was. A plan file is
     an argument with a / in it or that ends in .json.
     """
-    from noodle_engine.cli.plan_words import forward_steps
+    from noodle_engine.cli.show.plan_words import forward_steps
     from noodle_engine.machine.states import OnCrash
 
     with opened(invocation) as noodle:
@@ -158,7 +158,7 @@ def rollback(
     This is an upgrade of its own, in the direction back, and is in the journal
     like any other. To take an upgrade back that is still open: noodle abort ID.
     """
-    from noodle_engine.cli.plan_words import forward_steps
+    from noodle_engine.cli.show.plan_words import forward_steps
 
     with opened(invocation) as noodle:
         view = noodle.plan_back(name, to=to)
@@ -206,7 +206,7 @@ def _planned(
 
 
 def _show(invocation: Invocation, view: PlanView, *, asked: bool) -> None:
-    from noodle_engine.cli.plan_words import plan_lines
+    from noodle_engine.cli.show.plan_words import plan_lines
 
     show = invocation.answer if asked else invocation.say
     show(plan_lines(invocation, view))

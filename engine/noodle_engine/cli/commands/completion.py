@@ -8,7 +8,7 @@ from __future__ import annotations
 import click
 
 from noodle_engine.cli.lazy import NoodleCommand
-from noodle_engine.cli.terminal import Invocation
+from noodle_engine.cli.show.terminal import Invocation
 
 __all__ = ["completion"]
 

@@ -9,8 +9,8 @@ import click
 from noodle_engine.cli import exits
 from noodle_engine.cli.lazy import CommandGroup
 from noodle_engine.cli.opening import opened
-from noodle_engine.cli.terminal import Invocation, clean
-from noodle_engine.cli.wording import component_lines
+from noodle_engine.cli.show.terminal import Invocation, clean
+from noodle_engine.cli.show.wording import component_lines
 
 __all__ = ["component"]
 

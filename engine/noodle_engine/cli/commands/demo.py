@@ -14,11 +14,11 @@ import click
 from noodle_engine.cli import exits
 from noodle_engine.cli.lazy import NoodleCommand
 from noodle_engine.cli.opening import check_platform
-from noodle_engine.cli.terminal import Invocation, clean
+from noodle_engine.cli.show.terminal import Invocation, clean
 
 if TYPE_CHECKING:
     from noodle_engine.cli.demo.stage import Stage
-    from noodle_engine.cli.shapes import DemoStep
+    from noodle_engine.cli.show.shapes import DemoStep
 
 __all__ = ["demo"]
 
@@ -49,7 +49,7 @@ def demo(invocation: Invocation, keep: Path | None, program: Path | None) -> int
     """
     from noodle_engine.cli.demo.stage import set_stage, this_noodle
     from noodle_engine.cli.demo.story import STEPS, play
-    from noodle_engine.cli.shapes import DemoView
+    from noodle_engine.cli.show.shapes import DemoView
 
     check_platform()
     began = time.monotonic()

@@ -10,7 +10,7 @@ import click
 from noodle_engine.cli import exits
 from noodle_engine.cli.lazy import NoodleCommand
 from noodle_engine.cli.opening import check_platform, opened
-from noodle_engine.cli.terminal import Invocation, clean
+from noodle_engine.cli.show.terminal import Invocation, clean
 
 __all__ = ["doctor", "init", "run"]
 
@@ -64,7 +64,7 @@ def run(invocation: Invocation) -> int:
     change something go through it, with the same answers. Run it under a
     service manager; it stays in the foreground.
     """
-    from noodle_engine.cli.shapes import RunView
+    from noodle_engine.cli.show.shapes import RunView
     from noodle_engine.cli.stopping import stop_on_signals
 
     first = "stopping after the step that runs; once more ends at once"

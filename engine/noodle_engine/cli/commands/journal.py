@@ -12,7 +12,7 @@ import click
 from noodle_engine.cli import exits
 from noodle_engine.cli.lazy import CommandGroup
 from noodle_engine.cli.opening import check_platform, opened
-from noodle_engine.cli.terminal import Invocation, clean
+from noodle_engine.cli.show.terminal import Invocation, clean
 
 __all__ = ["journal"]
 
@@ -31,7 +31,7 @@ def backup(invocation: Invocation, destination: Path) -> int:
     The copy is sealed as the journal is. Keep keystore.db and the recovery key
     apart from it: without the keys the copy can be verified, not read.
     """
-    from noodle_engine.cli.shapes import DoneView
+    from noodle_engine.cli.show.shapes import DoneView
 
     with opened(invocation) as noodle:
         noodle.backup(destination)
@@ -52,7 +52,7 @@ def restore(invocation: Invocation, source: Path) -> int:
     """
     check_platform()
     from noodle_engine.api import Noodle
-    from noodle_engine.cli.shapes import DoneView
+    from noodle_engine.cli.show.shapes import DoneView
 
     Noodle.restore(source, invocation.home)
     invocation.answer(f"the journal is restored from {clean(str(source))}")
@@ -74,7 +74,7 @@ def take_over(invocation: Invocation) -> int:
     Make sure first that no other copy of it is in use: two that both act on
     the same targets would mix versions.
     """
-    from noodle_engine.cli.shapes import DoneView
+    from noodle_engine.cli.show.shapes import DoneView
 
     with opened(invocation) as noodle:
         noodle.take_over()

@@ -7,8 +7,8 @@ import click
 from noodle_engine.cli import exits
 from noodle_engine.cli.lazy import NoodleCommand
 from noodle_engine.cli.opening import opened
-from noodle_engine.cli.terminal import Invocation
-from noodle_engine.cli.wording import history_lines, home_lines, steps_lines, upgrade_lines
+from noodle_engine.cli.show.terminal import Invocation
+from noodle_engine.cli.show.wording import history_lines, home_lines, steps_lines, upgrade_lines
 
 __all__ = ["history", "status", "steps"]
 

@@ -13,7 +13,7 @@ import click
 from noodle_engine.cli import exits
 from noodle_engine.cli.lazy import NoodleCommand
 from noodle_engine.cli.opening import check_platform, opened
-from noodle_engine.cli.terminal import Invocation, clean
+from noodle_engine.cli.show.terminal import Invocation, clean
 from noodle_engine.cli.waiting import (
     answer_upgrade,
     answer_upgrades,
@@ -23,7 +23,7 @@ from noodle_engine.cli.waiting import (
 )
 
 if TYPE_CHECKING:
-    from noodle_engine.cli.shapes import Candidate
+    from noodle_engine.cli.show.shapes import Candidate
     from noodle_engine.machine.records import Observation
 
 __all__ = ["abort", "rescue", "resume"]
@@ -124,7 +124,7 @@ def rescue(
     """
     check_platform()
     from noodle_engine.cli.rescuing import by_hand, candidates_of
-    from noodle_engine.cli.shapes import RescueView
+    from noodle_engine.cli.show.shapes import RescueView
 
     path = target.absolute()
     found = candidates_of(kind, path)

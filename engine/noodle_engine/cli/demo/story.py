@@ -12,7 +12,7 @@ from typing import Any
 
 from noodle_engine.cli.demo.releases import NEW, OLD, write_release
 from noodle_engine.cli.demo.stage import Stage
-from noodle_engine.cli.shapes import DemoStep
+from noodle_engine.cli.show.shapes import DemoStep
 
 __all__ = ["STEPS", "play"]
 

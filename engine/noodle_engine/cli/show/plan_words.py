@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from noodle_engine.cli.terminal import Invocation, clean
-from noodle_engine.cli.wording import bytes_words, versions
+from noodle_engine.cli.show.terminal import Invocation, clean
+from noodle_engine.cli.show.wording import bytes_words, versions
 from noodle_engine.execute.answers.wording import step_words
 from noodle_engine.machine.plan import ABSENT, StepName
 

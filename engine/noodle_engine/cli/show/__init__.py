@@ -1,0 +1,1 @@
+"""How answers look: streams, colours, lines for people, shapes for programs."""
