@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from noodle_engine.execute.answers.views import UpgradeView
+from noodle_engine.execute.answers.views import AuditEntry, UpgradeView
 
 __all__ = [
+    "AuditEntries",
     "Candidate",
+    "CompletionView",
     "DemoStep",
     "DemoView",
     "DoneView",
@@ -25,6 +27,23 @@ class DoneView:
 
     done: str
     path: str
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntries:
+    """The answer of audit show."""
+
+    entries: tuple[AuditEntry, ...]
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionView:
+    """The answer of completion: what the shell is to read."""
+
+    shell: str
+    script: str
     format: int = FORMAT
 
 

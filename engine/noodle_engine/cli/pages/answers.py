@@ -1,0 +1,83 @@
+"""Which shape each command answers in with `--json`, and every shape below it.
+
+Owns the one list from commands to shapes: the pages and the tests read it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from typing import Any, get_args, get_type_hints
+
+from noodle_engine.cli.show.shapes import (
+    AuditEntries,
+    CompletionView,
+    DemoView,
+    DoneView,
+    OpenView,
+    RescueView,
+    RunView,
+)
+from noodle_engine.execute.answers.views import (
+    AuditVerdict,
+    ComponentsView,
+    HistoryView,
+    HomeView,
+    InitView,
+    PlanView,
+    ReplayView,
+    StepsView,
+    UpgradeView,
+)
+from noodle_engine.execute.home.checkup import DoctorView
+
+__all__ = ["ANSWERS", "below", "hints_of"]
+
+ANSWERS: dict[str, tuple[type, ...]] = {
+    "init": (InitView,),
+    "demo": (DemoView,),
+    "component add": (ComponentsView,),
+    "component list": (ComponentsView,),
+    "component show": (ComponentsView,),
+    "component forget": (ComponentsView,),
+    "plan": (PlanView,),
+    "apply": (UpgradeView, PlanView),
+    "rollback": (UpgradeView,),
+    "run": (RunView,),
+    "status": (HomeView, UpgradeView),
+    "steps": (StepsView,),
+    "history": (HistoryView,),
+    "doctor": (DoctorView,),
+    "resume": (OpenView,),
+    "abort": (UpgradeView,),
+    "rescue": (RescueView,),
+    "audit verify": (AuditVerdict,),
+    "audit show": (AuditEntries,),
+    "audit replay": (ReplayView,),
+    "journal backup": (DoneView,),
+    "journal restore": (DoneView,),
+    "journal take-over": (DoneView,),
+    "completion": (CompletionView,),
+}
+"""The shapes of each command's answer; more than one where the words decide."""
+
+
+def hints_of(kind: type) -> dict[str, Any]:
+    """The JSON names of a shape's fields, and their types."""
+    hints = get_type_hints(kind)
+    return {one.metadata.get("name", one.name): hints[one.name] for one in fields(kind)}
+
+
+def below(kind: type) -> tuple[type, ...]:
+    """A shape and every shape in it, once each, in the order of their use."""
+    found: dict[type, None] = {}
+
+    def look(hint: Any) -> None:
+        if isinstance(hint, type) and is_dataclass(hint) and hint not in found:
+            found[hint] = None
+            for one in hints_of(hint).values():
+                look(one)
+        for one in get_args(hint):
+            look(one)
+
+    look(kind)
+    return tuple(found)
