@@ -32,6 +32,8 @@ NOT_TRUSTED = 6
 TIMED_OUT = 8
 PENDING = 10
 
+_BY_A_PERSON = frozenset({"cancelled", "operator"})
+
 ALL: dict[int, str] = {
     0: "done; or there was nothing to do; or an upgrade was aborted as asked",
     1: "a bug in Noodle, or its answer could not be written",
@@ -49,19 +51,20 @@ ALL: dict[int, str] = {
 """Every exit code and what it means, as the docs print it."""
 
 
-def of_upgrade(view: UpgradeView, *, aborting: bool = False, waited: bool = True) -> int:
+def of_upgrade(view: UpgradeView, *, asked_back: bool = False, waited: bool = True) -> int:
     """The exit code for an upgrade as it stands.
 
-    `aborting`: to be taken back is what was asked for. `waited`: the command
-    waited for the end of the upgrade, so that an open one means that the time
-    for waiting is over.
+    `asked_back`: the command takes back, or ends what a person took back; for
+    any other command an upgrade that somebody aborted has failed. `waited`: the
+    command waited for the end of the upgrade, so that an open one means that
+    the time for waiting is over.
     """
     if view.hold is not None:
         return NEEDS_PERSON
     if view.state == "committed":
-        return REFUSED if aborting else DONE
+        return DONE
     if view.state == "rolled_back":
-        if aborting or view.reason == "cancelled":
+        if asked_back and view.reason in _BY_A_PERSON:
             return DONE
         return REFUSED if view.reason == "refused" else RESTORED
     return TIMED_OUT if waited else DONE

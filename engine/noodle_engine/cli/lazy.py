@@ -83,10 +83,10 @@ def _show_version(context: click.Context, _parameter: click.Parameter, value: bo
 def global_options(*, hidden: bool) -> list[click.Parameter]:
     """The options that are taken before and after a command's name."""
     flags = {
-        "json": "Answer with one JSON document.",
-        "quiet": "Print only what was asked for, and errors.",
-        "verbose": "Print more.",
-        "debug": "Print a traceback with an error.",
+        "json": ("--json", "Answer with one JSON document."),
+        "quiet": ("-q/--quiet", "Print only what was asked for, and errors."),
+        "verbose": ("-v/--verbose", "Print more."),
+        "debug": ("--debug", "Print a traceback with an error."),
     }
     options: list[click.Parameter] = [
         click.Option(
@@ -102,7 +102,7 @@ def global_options(*, hidden: bool) -> list[click.Parameter]:
     ]
     options.extend(
         click.Option(
-            [f"--{name}"],
+            words.split("/"),
             is_flag=True,
             help=text,
             expose_value=False,
@@ -110,7 +110,7 @@ def global_options(*, hidden: bool) -> list[click.Parameter]:
             hidden=hidden and name != "json",
             callback=_set(name),
         )
-        for name, text in flags.items()
+        for name, (words, text) in flags.items()
     )
     return options
 

@@ -73,12 +73,12 @@ def ask(out: Invocation, question: str, *, yes: bool) -> None:
 
 
 def answer_upgrade(
-    out: Invocation, view: UpgradeView, *, waited: bool = True, aborting: bool = False
+    out: Invocation, view: UpgradeView, *, waited: bool = True, asked_back: bool = False
 ) -> int:
     """Print how an upgrade stands and return its exit code."""
     out.say(upgrade_lines(out, view))
     out.document(view)
-    return exits.of_upgrade(view, aborting=aborting, waited=waited)
+    return exits.of_upgrade(view, asked_back=asked_back, waited=waited)
 
 
 def answer_upgrades(out: Invocation, views: Sequence[UpgradeView], *, waited: bool) -> int:
@@ -90,4 +90,4 @@ def answer_upgrades(out: Invocation, views: Sequence[UpgradeView], *, waited: bo
     if not views:
         out.say("no upgrade is open")
     out.document(OpenView(tuple(views)))
-    return exits.worst(exits.of_upgrade(view, waited=waited) for view in views)
+    return exits.worst(exits.of_upgrade(view, asked_back=True, waited=waited) for view in views)

@@ -35,7 +35,7 @@ def add(invocation: Invocation, release: Path) -> int:
     with opened(invocation) as noodle:
         view = noodle.add(release)
     for row in view.components:
-        invocation.answer(f"{clean(row.name)}: known are {', '.join(row.releases)}")
+        invocation.say(f"{clean(row.name)}: known are {', '.join(row.releases)}")
         invocation.say(
             invocation.command(f"next: `noodle plan {row.name}@VERSION` shows what would change")
         )
@@ -77,6 +77,6 @@ def forget(invocation: Invocation, name: str) -> int:
     """
     with opened(invocation) as noodle:
         view = noodle.forget(name)
-    invocation.answer(f"{clean(name)} is forgotten; its target stays as it is")
+    invocation.say(f"{clean(name)} is forgotten; its target stays as it is")
     invocation.document(view)
     return exits.DONE

@@ -35,7 +35,7 @@ def backup(invocation: Invocation, destination: Path) -> int:
 
     with opened(invocation) as noodle:
         noodle.backup(destination)
-    invocation.answer(f"the journal is copied to {clean(str(destination))}")
+    invocation.say(f"the journal is copied to {clean(str(destination))}")
     invocation.document(DoneView("journal.backup", str(destination.absolute())))
     return exits.DONE
 
@@ -55,7 +55,7 @@ def restore(invocation: Invocation, source: Path) -> int:
     from noodle_engine.cli.show.shapes import DoneView
 
     Noodle.restore(source, invocation.home)
-    invocation.answer(f"the journal is restored from {clean(str(source))}")
+    invocation.say(f"the journal is restored from {clean(str(source))}")
     invocation.say(
         (
             "next: " + invocation.command("`noodle audit verify` says what it holds, then"),
@@ -79,6 +79,6 @@ def take_over(invocation: Invocation) -> int:
     with opened(invocation) as noodle:
         noodle.take_over()
         home = str(noodle.home)
-    invocation.answer(f"the journal in {clean(home)} is written here from now on")
+    invocation.say(f"the journal in {clean(home)} is written here from now on")
     invocation.document(DoneView("journal.take-over", home))
     return exits.DONE

@@ -94,7 +94,7 @@ def abort(
         waiting_for(invocation, wait=wait, no_wait=no_wait) as waiting,
     ):
         view = noodle.abort(upgrade, waiting=waiting)
-    return answer_upgrade(invocation, view, waited=not no_wait, aborting=True)
+    return answer_upgrade(invocation, view, waited=not no_wait, asked_back=True)
 
 
 @click.command(cls=NoodleCommand, short_help="Exchange a target by hand, without the journal.")

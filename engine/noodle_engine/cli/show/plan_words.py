@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["forward_steps", "plan_lines"]
 
-_ROOT_DIGITS = 16
+_DIGITS = 12
 _ONLY_BACK = frozenset({StepName.AFTER_ROLLBACK, StepName.CLEAN_ROLLED_BACK})
 
 
@@ -65,7 +65,9 @@ def _component_lines(out: Invocation, component: PlanComponent) -> Iterator[str]
 
 
 def _short(root: str) -> str:
-    return clean(root if len(root) <= _ROOT_DIGITS else root[:_ROOT_DIGITS] + "...")
+    kind, colon, digits = root.rpartition(":")
+    short = digits if len(digits) <= _DIGITS else f"{digits[:_DIGITS]}..."
+    return clean(f"{kind}{colon}{short}")
 
 
 def _step_words(plan: Plan, step: Step) -> str:
@@ -76,7 +78,8 @@ def _step_words(plan: Plan, step: Step) -> str:
     if step.name is StepName.HEALTH:
         check = component.health[step.index]
         what = check.http or check.tcp or check.file or " ".join(check.command or ())
-        return f"{words}: {what}, {check.passes} times in a row"
+        passes = f", {check.passes} times in a row" if check.passes > 1 else ""
+        return f"{words}: {what}{passes}"
     return words
 
 

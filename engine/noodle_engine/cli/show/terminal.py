@@ -89,7 +89,8 @@ class Invocation:
         if self.json:
             from noodle_engine.machine.codec import encode
 
-            self.raw(encode(view, keep_none=True))
+            answer = encode(view, keep_none=True)
+            self.raw({"format": answer.pop("format", 1), **answer})
 
     def raw(self, value: object) -> None:
         """Print an object of plain values as the one JSON document."""

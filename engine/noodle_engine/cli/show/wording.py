@@ -55,8 +55,8 @@ _HOLDS = {
     "back_overdue": "going back took longer than its limit",
 }
 _OBSERVED = {
-    "new": "the new version",
-    "old": "the old version",
+    "new": "the new side",
+    "old": "the old side",
     "absent": "nothing",
     "foreign": "something that neither the old nor the new version is",
 }
@@ -133,7 +133,7 @@ def component_lines(out: Invocation, rows: Sequence[ComponentRow]) -> Iterator[s
         if row.releases:
             yield f"  releases:  {', '.join(row.releases)}"
         if row.points:
-            yield f"  kept old:  {', '.join(row.points)}"
+            yield f"  kept old:  {', '.join(dict.fromkeys(row.points))}"
 
 
 def upgrade_lines(out: Invocation, view: UpgradeView) -> Iterator[str]:
@@ -162,9 +162,8 @@ def upgrade_lines(out: Invocation, view: UpgradeView) -> Iterator[str]:
 def _standing(out: Invocation, view: UpgradeView) -> str:
     state = out.style(_plain(view.state.value), _STATE_STYLE.get(view.state.value, "warn"))
     if view.state == "committed":
-        which = "old version is back" if view.direction == "back" else "new version is in place"
         tail = "" if view.finished else "; cleaning up is left (`noodle resume`)"
-        return out.command(f"{state}: the {which}{tail}")
+        return out.command(f"{state}: {_result(view)}{tail}")
     if view.state == "rolled_back":
         reason = f" ({_plain(view.reason.value)})" if view.reason else ""
         return f"{state}{reason}: every target is as it was before"
@@ -176,11 +175,21 @@ def _standing(out: Invocation, view: UpgradeView) -> str:
     return f"{state}: not finished"
 
 
+def _result(view: UpgradeView) -> str:
+    if view.direction == "back":
+        return "the old version is back"
+    if all(line.to_version is None for line in view.components):
+        return "removed"
+    return "the new version is in place"
+
+
 def _on_disk(line: ComponentLine) -> str:
     observed = line.observed or ""
     words = _OBSERVED.get(observed, observed)
-    version = {"new": line.to_version, "old": line.from_version}.get(observed)
-    return clean(f"{words} ({version})" if version else words)
+    if observed not in ("new", "old"):
+        return clean(words)
+    version = line.to_version if observed == "new" else line.from_version
+    return clean(f"{version or 'nothing'} ({words} of this upgrade)")
 
 
 def _hold_lines(view: UpgradeView) -> Iterator[str]:
@@ -190,7 +199,7 @@ def _hold_lines(view: UpgradeView) -> Iterator[str]:
     yield f"  because: {_HOLDS.get(hold.reason.value, _plain(hold.reason.value))}"
     if hold.component:
         yield f"  where:   {clean(hold.component)}"
-    if hold.detail:
+    if hold.detail and not (hold.expected or hold.found):
         yield f"  detail:  {clean(hold.detail)}"
     if hold.expected:
         yield f"  expected {clean(hold.expected)}"
