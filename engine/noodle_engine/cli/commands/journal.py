@@ -44,11 +44,12 @@ def backup(invocation: Invocation, destination: Path) -> int:
 @click.argument("source", type=click.Path(path_type=Path))
 @click.pass_obj
 def restore(invocation: Invocation, source: Path) -> int:
-    """Put a copy of the journal back into the home.
+    """Put a copy of the journal in the place of one that is lost.
 
-    The journal that is there is kept under another name. Afterwards the
-    journal is read-only until `noodle journal take-over`: what was recorded
-    after the copy was made is not in it, so look at the targets first.
+    A journal that is still there is never overwritten: move journal.db away
+    first. Afterwards the journal is read-only until `noodle journal take-over`:
+    what was recorded after the copy was made is not in it, so look at the
+    targets first.
     """
     check_platform()
     from noodle_engine.api import Noodle
