@@ -128,6 +128,7 @@ def waiting(site: Site) -> Iterator[subprocess.Popen[str]]:
     hook = site.folder / "hook.sh"
     hook.write_text(
         f"touch {site.folder}/started\nwhile test ! -e {site.folder}/go-on; do sleep 0.02; done\n"
+        f"test ! -e {site.folder}/linger || sleep 1\n"
     )
     site.release("1.0.0", f'[[hooks]]\nat = "after-swap"\ncommand = ["sh", "{hook}"]\n')
     started = site.start("apply", "hello@1.0.0", "--yes")

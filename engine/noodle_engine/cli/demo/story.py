@@ -26,7 +26,11 @@ def play(stage: Stage) -> Iterator[DemoStep]:
     for name, step, look in STEPS:
         stage.step = name
         stage.commands.clear()
-        told = step(story)
+        try:
+            told = step(story)
+        except (LookupError, TypeError) as error:
+            # The answers are taken apart by name: one that lacks a field is a broken link.
+            raise stage.fails(f"an answer lacks what is looked for: {error!r}") from error
         where = look.format(id=story.upgrade, seq=story.swapped_at)
         yield DemoStep(name, tuple(stage.commands), tuple(told), where)
 
