@@ -37,13 +37,18 @@ def root() -> None:
     """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code. Never raises."""
+def main(
+    arguments: Sequence[str] | None = None, *, command: click.Command = root, json: bool = False
+) -> int:
+    """Run the command and return its exit code. Never raises.
+
+    `command` is what the words are for; `json` says --json before they do.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    invocation = Invocation()
+    invocation = Invocation(json=json)
     prepare_streams()
     try:
-        return _run(words, invocation)
+        return _run(command, words, invocation)
     except NoodleError as failure:
         return _end(invocation, failure, failure)
     except (click.Abort, KeyboardInterrupt) as stop:
@@ -67,10 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _end(invocation, Unexpected(exception=f"{type(error).__name__}: {error}"), error)
 
 
-def _run(words: list[str], invocation: Invocation) -> int:
+def _run(command: click.Command, words: list[str], invocation: Invocation) -> int:
     if not words:
         words = ["--help"]
-    answer = root.main(args=words, prog_name="noodle", obj=invocation, standalone_mode=False)
+    answer = command.main(args=words, prog_name="noodle", obj=invocation, standalone_mode=False)
     return answer if isinstance(answer, int) else 0
 
 

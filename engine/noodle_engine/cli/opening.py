@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from noodle_engine.api import Noodle
     from noodle_engine.cli.show.terminal import Invocation
 
-__all__ = ["check_platform", "opened"]
+__all__ = ["check_kernel", "check_platform", "opened"]
 
 _KERNEL_MIN = (5, 6)
 
@@ -47,8 +47,13 @@ def check_platform() -> None:
     machine = os.uname()
     if machine.machine != "x86_64":
         raise PlatformUnsupported(found=machine.machine, missing="an x86-64 processor")
-    if _kernel(machine.release) < _KERNEL_MIN:
-        raise PlatformUnsupported(found=f"Linux {machine.release}", missing="kernel 5.6 or later")
+    check_kernel(machine.release)
+
+
+def check_kernel(release: str) -> None:
+    """Refuse a kernel without what pidfds and exchanges need. Raises PlatformUnsupported."""
+    if _kernel(release) < _KERNEL_MIN:
+        raise PlatformUnsupported(found=f"Linux {release}", missing="kernel 5.6 or later")
 
 
 def _kernel(release: str) -> tuple[int, ...]:
