@@ -79,20 +79,17 @@ class KeyRing:
                 remedy="put back the keystore.db that was saved last; "
                 "a shredded epoch is named in `noodle history`",
             )
-        if wrapped.epoch != epoch or wrapped.purpose != KeyPurpose.DATA.value:
-            raise KeystoreDamaged(
-                path=str(self.keystore.path), problem=f"the key of epoch {epoch} is another's"
-            )
         try:
             data_key = self.master.unwrap(wrapped, log_id=self.log_id)
         except NotUnwrapped as exc:
             raise KeystoreDamaged(path=str(self.keystore.path), problem=str(exc)) from exc
         keys = EpochKeys(data_key=data_key, log_id=self.log_id)
-        if keys.commitment != clear.commitment:
+        of_this_epoch = wrapped.epoch == epoch and wrapped.purpose == KeyPurpose.DATA.value
+        if not of_this_epoch or keys.commitment != clear.commitment:
             raise damaged(
                 seq=seq,
                 kind=DamageKind.KEY_MISMATCH,
-                problem=f"epoch {epoch} commits to another key than the keystore holds",
+                problem=f"epoch {epoch} commits to another key than it names",
             )
         return keys
 

@@ -45,7 +45,7 @@ from noodle_journal.storage.database import (
 )
 from noodle_journal.storage.keystore import Head
 from noodle_journal.storage.rows import ROWS_FETCHED_MAX
-from noodle_journal.storage.schema import JOURNAL
+from noodle_journal.storage.schema import JOURNAL, foreign_schema
 
 JOURNAL_FILE = "journal.db"
 SEQ_END = 2**63 - 1
@@ -101,11 +101,17 @@ def open_store(folder: Path, *, read_only: bool) -> Connection:
         connection = connect(path, read_only=read_only)
         try:
             check_format(connection, path, application=JOURNAL.application, known=JOURNAL.current)
+            strange = foreign_schema(connection, path, JOURNAL)
         except BaseException:
             connection.close()
             raise
     except StoreMalformed as exc:
         raise damaged(seq=1, kind=DamageKind.STORE_DAMAGED, problem=str(exc)) from exc
+    if strange is not None:
+        connection.close()
+        raise damaged(
+            seq=0, kind=DamageKind.STORE_DAMAGED, problem=f"the schema differs at: {strange}"
+        )
     return connection
 
 

@@ -41,6 +41,11 @@ def checked_header(row: Row, *, log_id: bytes) -> Header:
     seq = row.seq
     if row.header is None or row.nonce is None or row.sealed is None:
         raise damaged(seq=seq, kind=DamageKind.UNRECORDED_SHRED, problem="only its hash is left")
+    types = {type(value) for value in row[1:] if value is not None}
+    if types != {bytes}:
+        raise damaged(
+            seq=seq, kind=DamageKind.STORE_DAMAGED, problem="a value is not of its column's type"
+        )
     if len(row.header) != HEADER_BYTES:
         raise damaged(seq=seq, kind=DamageKind.MALFORMED, problem="the header is not 96 bytes")
     header = unpack_header(row.header)

@@ -87,6 +87,7 @@ class Writer:
         self._adopting = False
         self._gave_up: GivenUp | None = None
         self._keys: EpochKeys | None = None  # None: no epoch of this session yet
+        self._prepared: _NewEpoch | None = None  # key stored, record not yet
         self._epoch_start_ns = 0
         self._epoch_first_seq = 0
         self._epoch = 0
@@ -223,7 +224,7 @@ class Writer:
         for entry in entries:
             entry.committed.clear()  # a try before this one may have failed
         now = self._world.wall_ns()
-        opened = self._prepare_epoch() if self._epoch_is_due(now) else None
+        opened = self._next_epoch() if self._epoch_is_due(now) else None
         draft = Draft(
             log_id=self._log.log_id,
             fence=self.fence,
@@ -264,6 +265,13 @@ class Writer:
             or now - self._epoch_start_ns >= self._world.epoch_ns_max
             or self.tree.size - self._epoch_first_seq >= EPOCH_RECORDS_MAX - 2 * GROUP_RECORDS_MAX
         )
+
+    def _next_epoch(self) -> _NewEpoch:
+        # One whose commit failed before it took place is used again, or its key would
+        # stay in the keystore with nothing sealed under it.
+        if self._prepared is None:
+            self._prepared = self._prepare_epoch()
+        return self._prepared
 
     def _prepare_epoch(self) -> _NewEpoch:
         """A new data key, durable in the keystore; no record names it yet."""
@@ -349,6 +357,7 @@ class Writer:
         self.commits_since_idle += 1
         if opened is not None:
             self._epoch, self._keys = opened.number, opened.keys
+            self._prepared = None
             self._ring.keep(opened.number, opened.keys)
             self._epoch_start_ns, self._epoch_first_seq = draft.at_ns, first
             self._adopting, self._gave_up = False, None
@@ -424,7 +433,8 @@ class Writer:
         self.close()
         self._connection = connection
         if tail.epoch != self._epoch:
-            self._keys = None  # the failed commit opened an epoch: go on with a fresh one
+            # The failed commit opened an epoch and survived: go on with a fresh one.
+            self._keys = self._prepared = None
         self._take(tail)
         self.poison = None
         return survivors

@@ -54,10 +54,12 @@ class StoreMalformed(Exception):
     """SQLite says that the file is not whole; callers add what they know."""
 
 
-def check_sqlite() -> None:
+def check_sqlite(found: tuple[int, int, int] = sqlite3.sqlite_version_info) -> None:
     """Raises: SqliteTooOld, with how to get a good one."""
-    if sqlite3.sqlite_version_info < SQLITE_NEEDED:
-        raise SqliteTooOld(found=sqlite3.sqlite_version, needed=".".join(map(str, SQLITE_NEEDED)))
+    if found < SQLITE_NEEDED:
+        raise SqliteTooOld(
+            found=".".join(map(str, found)), needed=".".join(map(str, SQLITE_NEEDED))
+        )
 
 
 def connect(path: Path, *, read_only: bool = False, create: bool = False) -> Connection:

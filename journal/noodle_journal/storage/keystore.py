@@ -11,6 +11,7 @@ H2. One size has one head, unless a recorded take-over gave up the other.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from noodle_journal.storage.database import (
     rolled_back,
     translated,
 )
-from noodle_journal.storage.schema import KEYSTORE
+from noodle_journal.storage.schema import KEYSTORE, foreign_schema
 
 KEYSTORE_FILE = "keystore.db"
 _KEYS = "SELECT key_id, purpose, epoch, kek_id, nonce, sealed FROM wrapped_key WHERE "
@@ -69,13 +70,19 @@ class Keystore:
                         self._connection.execute("PRAGMA secure_delete = ON")
                 if row is None:
                     raise KeystoreDamaged(path=str(self.path), problem="its first row is gone")
+                _check_types(self.path, row, (bytes, bytes))
+                strange = foreign_schema(self._connection, self.path, KEYSTORE)
+                if strange is not None:
+                    raise KeystoreDamaged(
+                        path=str(self.path), problem=f"its schema differs at: {strange}"
+                    )
             except BaseException:
                 self._connection.close()
                 raise
         except StoreMalformed as exc:
             raise KeystoreDamaged(path=str(self.path), problem=str(exc)) from exc
-        self.log_id = bytes(row[0])
-        self.kek_id = bytes(row[1])
+        self.log_id: bytes = row[0]
+        self.kek_id: bytes = row[1]
 
     def close(self) -> None:
         """Give the files back."""
@@ -170,6 +177,8 @@ class Keystore:
                 ).fetchall()
         except StoreMalformed as exc:
             raise KeystoreDamaged(path=str(self.path), problem=str(exc)) from exc
+        for row in rows:
+            _check_types(self.path, row, (bytes, str, int, bytes, bytes, bytes))
         return [WrappedKey(*row) for row in rows]
 
     def _heads(self, rest: str, *values: int) -> list[Head]:
@@ -178,4 +187,12 @@ class Keystore:
                 rows = self._connection.execute(_HEADS + rest, values).fetchall()
         except StoreMalformed as exc:
             raise KeystoreDamaged(path=str(self.path), problem=str(exc)) from exc
+        for row in rows:
+            _check_types(self.path, row, (int, bytes, bytes))
         return [Head(*row) for row in rows]
+
+
+def _check_types(path: Path, row: Sequence[object], types: Sequence[type]) -> None:
+    # STRICT holds for what SQLite writes, not for bytes changed in the file.
+    if any(type(value) is not wanted for value, wanted in zip(row, types, strict=True)):
+        raise KeystoreDamaged(path=str(path), problem="a value is not of its column's type")

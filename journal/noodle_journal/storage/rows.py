@@ -25,7 +25,7 @@ _TAGGED = "WHERE tag <> x'" + NO_TAG.hex() + "' "
 def log_id(connection: Connection) -> bytes | None:
     """The log's id, or None where its row is gone."""
     row = connection.execute("SELECT log_id FROM log WHERE id = 1").fetchone()
-    return None if row is None else bytes(row[0])
+    return row[0] if row is not None and isinstance(row[0], bytes) else None
 
 
 def size(connection: Connection) -> int:
@@ -36,7 +36,7 @@ def size(connection: Connection) -> int:
 def fence(connection: Connection) -> int:
     """The fence of the last writer."""
     row = connection.execute(FENCE).fetchone()
-    return 0 if row is None else int(row[0])
+    return row[0] if row is not None and isinstance(row[0], int) else 0
 
 
 def row_at(connection: Connection, seq: int) -> Row | None:

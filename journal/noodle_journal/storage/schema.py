@@ -23,16 +23,16 @@ JOURNAL_APPLICATION = 0x4E444C4A  # "NDLJ"
 KEYSTORE_FORMAT = 1
 KEYSTORE_APPLICATION = 0x4E444C4B  # "NDLK"
 
-_JOURNAL_1 = """
-CREATE TABLE log (
+_JOURNAL_1 = (
+    """CREATE TABLE log (
   id INTEGER PRIMARY KEY CHECK (id = 1),
   log_id BLOB NOT NULL CHECK (length(log_id) = 16)
-) STRICT;
-CREATE TABLE writer (
+) STRICT""",
+    """CREATE TABLE writer (
   id INTEGER PRIMARY KEY CHECK (id = 1),
   fence INTEGER NOT NULL CHECK (fence >= 0)
-) STRICT;
-CREATE TABLE record (
+) STRICT""",
+    """CREATE TABLE record (
   seq INTEGER PRIMARY KEY CHECK (seq > 0),
   header BLOB CHECK (length(header) = 96),
   clear BLOB,
@@ -46,46 +46,46 @@ CREATE TABLE record (
   tag BLOB GENERATED ALWAYS AS (substr(header, 53, 12)) VIRTUAL,
   CHECK ((leaf IS NULL) = (header IS NOT NULL AND nonce IS NOT NULL AND sealed IS NOT NULL)),
   CHECK ((root IS NULL) = (signature IS NULL))
-) STRICT;
-CREATE INDEX record_tag ON record (tag) WHERE tag <> x'000000000000000000000000';
-CREATE INDEX record_epoch ON record (epoch) WHERE kind = x'0011';
-CREATE INDEX record_state ON record (seq) WHERE kind = x'0012';
-CREATE TRIGGER record_never_changes BEFORE UPDATE ON record
-BEGIN SELECT RAISE(ABORT, 'a record never changes'); END;
-CREATE TRIGGER record_never_goes BEFORE DELETE ON record
-BEGIN SELECT RAISE(ABORT, 'a record is never deleted'); END;
-CREATE TRIGGER record_follows BEFORE INSERT ON record
+) STRICT""",
+    """CREATE INDEX record_tag ON record (tag) WHERE tag <> x'000000000000000000000000'""",
+    """CREATE INDEX record_epoch ON record (epoch) WHERE kind = x'0011'""",
+    """CREATE INDEX record_state ON record (seq) WHERE kind = x'0012'""",
+    """CREATE TRIGGER record_never_changes BEFORE UPDATE ON record
+BEGIN SELECT RAISE(ABORT, 'a record never changes'); END""",
+    """CREATE TRIGGER record_never_goes BEFORE DELETE ON record
+BEGIN SELECT RAISE(ABORT, 'a record is never deleted'); END""",
+    """CREATE TRIGGER record_follows BEFORE INSERT ON record
 WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM record)
-BEGIN SELECT RAISE(ABORT, 'a record follows the last one'); END;
-CREATE TRIGGER fence_only_rises BEFORE UPDATE ON writer WHEN NEW.fence <= OLD.fence
-BEGIN SELECT RAISE(ABORT, 'a fence only rises'); END;
-INSERT INTO writer (id, fence) VALUES (1, 0);
-"""
+BEGIN SELECT RAISE(ABORT, 'a record follows the last one'); END""",
+    """CREATE TRIGGER fence_only_rises BEFORE UPDATE ON writer WHEN NEW.fence <= OLD.fence
+BEGIN SELECT RAISE(ABORT, 'a fence only rises'); END""",
+    """INSERT INTO writer (id, fence) VALUES (1, 0)""",
+)
 
-_KEYSTORE_1 = """
-CREATE TABLE store (
+_KEYSTORE_1 = (
+    """CREATE TABLE store (
   id INTEGER PRIMARY KEY CHECK (id = 1),
   log_id BLOB NOT NULL CHECK (length(log_id) = 16),
   kek_id BLOB NOT NULL CHECK (length(kek_id) = 16)
-) STRICT;
-CREATE TABLE wrapped_key (
+) STRICT""",
+    """CREATE TABLE wrapped_key (
   key_id BLOB PRIMARY KEY CHECK (length(key_id) = 16),
   purpose TEXT NOT NULL,
   epoch INTEGER NOT NULL,
   kek_id BLOB NOT NULL CHECK (length(kek_id) = 16),
   nonce BLOB NOT NULL CHECK (length(nonce) = 12),
   sealed BLOB NOT NULL
-) STRICT;
-CREATE INDEX wrapped_key_epoch ON wrapped_key (epoch);
-CREATE TABLE head (
+) STRICT""",
+    """CREATE INDEX wrapped_key_epoch ON wrapped_key (epoch)""",
+    """CREATE TABLE head (
   size INTEGER NOT NULL CHECK (size > 0),
   root BLOB NOT NULL CHECK (length(root) = 32),
   signature BLOB NOT NULL CHECK (length(signature) = 64),
   PRIMARY KEY (size, root)
-) STRICT, WITHOUT ROWID;
-CREATE TRIGGER head_never_changes BEFORE UPDATE ON head
-BEGIN SELECT RAISE(ABORT, 'a head never changes'); END;
-"""
+) STRICT, WITHOUT ROWID""",
+    """CREATE TRIGGER head_never_changes BEFORE UPDATE ON head
+BEGIN SELECT RAISE(ABORT, 'a head never changes'); END""",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +93,38 @@ class Format:
     """A database's application id and the steps that lead to its current format."""
 
     application: int
-    steps: Sequence[str]
+    steps: Sequence[Sequence[str]]
 
     @property
     def current(self) -> int:
         """The version that this Noodle writes."""
         return len(self.steps)
 
+    @property
+    def schema(self) -> frozenset[str]:
+        """What sqlite_schema holds in the current format."""
+        made = [statement for step in self.steps for statement in step]
+        return frozenset(statement for statement in made if statement.startswith("CREATE"))
+
 
 JOURNAL = Format(JOURNAL_APPLICATION, (_JOURNAL_1,))
 KEYSTORE = Format(KEYSTORE_APPLICATION, (_KEYSTORE_1,))
+
+
+def foreign_schema(connection: Connection, path: Path, format_: Format) -> str | None:
+    """The first thing that the schema has too much or too little, or None.
+
+    A missing trigger lets records be changed; a strange one may act on its own.
+
+    Raises: StoreMalformed, JournalIoError.
+    """
+    with translated(path):
+        found = {
+            str(row[0])
+            for row in connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")
+        }
+    differing = sorted(found ^ format_.schema)
+    return differing[0].splitlines()[0] if differing else None
 
 
 def migrate(connection: Connection, path: Path, format_: Format) -> int:
@@ -128,7 +150,7 @@ def migrate(connection: Connection, path: Path, format_: Format) -> int:
         for version in range(had + 1, format_.current + 1):
             try:
                 connection.execute("BEGIN IMMEDIATE")
-                database.executescript(format_.steps[version - 1])
+                database.executescript(";\n".join(format_.steps[version - 1]) + ";")
                 connection.execute(f"PRAGMA application_id = {format_.application}")
                 connection.execute(f"PRAGMA user_version = {version}")
                 connection.execute("COMMIT")

@@ -6,6 +6,7 @@ becomes a value in `run`.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,6 +80,7 @@ class Checker:
     every_signature: bool
     log_id: bytes = b""
     size: int = 0
+    fence: int = 0  # of the writer's row
     tree: Frontier = field(default_factory=Frontier)
     last_leaf: bytes = NO_LEAF
     epoch: _Epoch | None = None
@@ -130,8 +132,7 @@ class Checker:
         with translated(self.path):
             found = rows.log_id(self.connection)
             self.size = rows.size(self.connection)
-            fence = rows.fence(self.connection)
-            last = rows.row_at(self.connection, self.size)
+            self.fence = rows.fence(self.connection)
         self.log_id = found or b""
         if found is None:
             raise damaged(seq=0, kind=DamageKind.MALFORMED, problem="the log's id is gone")
@@ -141,10 +142,6 @@ class Checker:
                 kind=DamageKind.FOREIGN,
                 problem="journal.db and keystore.db name different logs",
             )
-        if last is not None and last.header is not None and len(last.header) == HEADER_BYTES:
-            header = HEADER.unpack(last.header)
-            if header[4] == found and fence < header[7]:
-                raise damaged(seq=0, kind=DamageKind.ORDER, problem="the writer's fence went back")
         if self.ring is not None:
             seed_key = self.ring.signer.public_key
             if seed_key != self.trusted:
@@ -165,7 +162,15 @@ class Checker:
                 batch = rows.rows_from(self.connection, at, end, ROWS_FETCHED_MAX)
             if not batch:
                 raise damaged(seq=at, kind=DamageKind.MISSING, problem="it is gone")
-            self._rows(batch, wanted)
+            try:
+                self._rows(batch, wanted)
+            except (TypeError, struct.error) as exc:
+                # STRICT holds for what SQLite writes, not for bytes changed in the file.
+                raise damaged(
+                    seq=self.tree.size + 1,
+                    kind=DamageKind.STORE_DAMAGED,
+                    problem="a value is not of its column's type",
+                ) from exc
             at = self.tree.size + 1
             if progress is not None:
                 progress(at - 1, self.size)
@@ -202,6 +207,8 @@ class Checker:
                 self._epoch_starts(row)
             current = self.epoch
             if current is None or epoch != current.number or fence != current.fence:
+                if previous != self.last_leaf:  # the record before may be what changed
+                    self._chain_broken(row, previous)
                 raise damaged(seq=seq, kind=DamageKind.ORDER, problem="it is not of the open epoch")
             if current.keys is not None:
                 self._open(row, tag, current.keys)
@@ -420,8 +427,18 @@ class Checker:
                     seq=self.size, kind=DamageKind.CUT, problem="the last commit is not whole"
                 )
             self._check_signature(self.checkpoint)
-        self._check_shredded()
+        if self.epoch is not None and self.fence < self.epoch.fence:
+            raise damaged(seq=0, kind=DamageKind.ORDER, problem="the writer's fence went back")
         self._check_heads()
+        self._check_shredded()
+        self._check_index()
+
+    def _check_index(self) -> None:
+        # An index that hides a record would hide it from whoever asks for one upgrade.
+        with translated(self.path):
+            found = self.connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        if found != "ok":
+            raise damaged(seq=0, kind=DamageKind.STORE_DAMAGED, problem=str(found))
 
     def _check_shredded(self) -> None:
         ordered = {item.epoch for item in self.shredded}
