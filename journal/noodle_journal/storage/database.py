@@ -115,6 +115,9 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as exc:
         raise failure(path, exc) from exc
+    except UnicodeDecodeError as exc:
+        # The binding cannot even decode what SQLite quotes from a damaged schema.
+        raise StoreMalformed("its schema is not text") from exc
 
 
 def failure(path: Path, exc: sqlite3.Error) -> Exception:

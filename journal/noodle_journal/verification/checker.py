@@ -212,10 +212,10 @@ class Checker:
                 raise damaged(seq=seq, kind=DamageKind.ORDER, problem="it is not of the open epoch")
             if current.keys is not None:
                 self._open(row, tag, current.keys)
-            if clear is not None:
-                self._clear_part(row, kind, clear)
             if previous != self.last_leaf:
                 self._chain_broken(row, previous)
+            if clear is not None:
+                self._clear_part(row, kind, clear)
             self.last_leaf = leaf_hash(header, clear or b"", nonce, sealed)
             tree.push(self.last_leaf)
             if flags & FLAG_COMMIT_END:
