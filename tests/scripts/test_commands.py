@@ -297,6 +297,27 @@ def test_waiting_ends_with_8_and_the_upgrade_goes_on(
     assert site.ask("status", answer["upgrades"][0]["upgrade"])["state"] == "committed"
 
 
+def test_a_plan_sent_again_under_its_key_is_the_same_upgrade(site: Site) -> None:
+    hook = site.folder / "hook.sh"
+    hook.write_text(f"while test ! -e {site.folder}/go-on; do sleep 0.02; done\n")
+    site.release("1.0.0", f'[[hooks]]\nat = "after-swap"\ncommand = ["sh", "{hook}"]\n')
+    site.run("plan", "hello@1.0.0", "--out", "plan.json")
+    resident = site.start("run")
+    try:
+        assert resident.stdout is not None
+        resident.stdout.readline()
+        asked = ("apply", "plan.json", "--idempotency-key", "one", "--no-wait")
+        first, second = site.ask(*asked), site.ask(*asked)
+        assert first["upgrade"] == second["upgrade"]
+        (site.folder / "go-on").touch()
+        assert site.ask("resume", first["upgrade"])["upgrades"][0]["state"] == "committed"
+        assert len(site.ask("history")["upgrades"]) == 1
+    finally:
+        (site.folder / "go-on").touch()
+        resident.send_signal(signal.SIGTERM)
+        resident.communicate(timeout=COMMAND_S_MAX)
+
+
 def test_a_resident_engine_carries_out_what_other_commands_ask(site: Site) -> None:
     site.release("1.0.0")
     resident = site.start("run", "--json")

@@ -11,11 +11,9 @@ to the command's own.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -24,8 +22,7 @@ from noodle_engine.cli.show.terminal import Invocation
 __all__ = ["COMMANDS", "CommandGroup", "NoodleCommand", "Root", "global_options"]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One command: its section, module (in `commands`), attribute and line of help."""
 
     section: str
@@ -141,6 +138,8 @@ class CommandGroup(click.Group):
         """As click does, but an unknown name is answered with the nearest known one."""
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None:
+            import difflib
+
             close = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             ctx.fail(f"there is no command {name!r}{hint}")

@@ -41,7 +41,8 @@ _ON_CRASH = click.option(
 _KEY = click.option(
     "--idempotency-key",
     metavar="KEY",
-    help="Names this request: sent again, it is the same upgrade. No question is asked.",
+    help="Names this request: the same plan file, sent again while its upgrade is open, is that "
+    "upgrade. No question is asked.",
 )
 
 

@@ -17,7 +17,6 @@ T4. Text that came from elsewhere cannot steer a terminal: control characters
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 import threading
 from collections.abc import Iterable
@@ -156,6 +155,8 @@ class Invocation:
         """`text` with its `noodle ...` commands naming the home that --home named."""
         if self.home is None:
             return text
+        import shlex
+
         named = f"noodle --home {shlex.quote(self.home)} "
         if text.startswith("noodle ") and not text.startswith("noodle --home"):
             text = named + text.removeprefix("noodle ")
