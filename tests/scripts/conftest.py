@@ -122,6 +122,14 @@ def site(tmp_path: Path) -> Site:
     return made
 
 
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """A home that several tests share, for commands that change nothing."""
+    made = Site(tmp_path_factory.mktemp("untouched"))
+    assert made.run("init").code == 0
+    return made
+
+
 @pytest.fixture
 def waiting(site: Site) -> Iterator[subprocess.Popen[str]]:
     """An apply of 1.0.0 that stands in its after-swap hook until `go-on` exists."""

@@ -153,9 +153,9 @@ def test_an_aborted_upgrade_ends_with_0_for_abort_and_4_for_apply(
     ],
 )
 def test_a_refusal_has_three_sentences_a_code_and_no_traceback(
-    site: Site, words: tuple[str, ...], code: int | None, failure: str | None
+    untouched: Site, words: tuple[str, ...], code: int | None, failure: str | None
 ) -> None:
-    plain, asked = site.run(*words), site.run(*words, "--json")
+    plain, asked = untouched.run(*words), untouched.run(*words, "--json")
     assert plain.code == asked.code != 0
     assert code in (None, plain.code)
     assert plain.out == ""
@@ -172,25 +172,25 @@ def test_a_refusal_has_three_sentences_a_code_and_no_traceback(
     assert error["code"] != "unexpected"
 
 
-def test_with_debug_a_failure_shows_where_it_came_from(site: Site) -> None:
-    ended = site.run("status", "01ABC", "--debug")
+def test_with_debug_a_failure_shows_where_it_came_from(untouched: Site) -> None:
+    ended = untouched.run("status", "01ABC", "--debug")
     assert "Traceback" in ended.err
     assert ended.code == 3
 
 
-def test_json_is_taken_before_and_after_the_command(site: Site) -> None:
-    assert site.run("--json", "status").json == site.run("status", "--json").json
+def test_json_is_taken_before_and_after_the_command(untouched: Site) -> None:
+    assert untouched.run("--json", "status").json == untouched.run("status", "--json").json
 
 
-def test_home_is_taken_before_and_after_the_command_and_wins(site: Site) -> None:
+def test_home_is_taken_before_and_after_the_command_and_wins(untouched: Site) -> None:
     for words in (("--home", "nowhere", "status"), ("status", "--home", "nowhere")):
-        assert site.run(*words).code == 2
-    ended = site.run("--home", "home", "status", NOODLE_HOME=str(site.folder / "nowhere"))
+        assert untouched.run(*words).code == 2
+    ended = untouched.run("--home", "home", "status", NOODLE_HOME=str(untouched.folder / "nowhere"))
     assert ended.code == 0
 
 
-def test_commands_that_are_named_name_the_home_that_was_named(site: Site) -> None:
-    ended = site.run("--home", "home", "status", "01ABC")
+def test_commands_that_are_named_name_the_home_that_was_named(untouched: Site) -> None:
+    ended = untouched.run("--home", "home", "status", "01ABC")
     assert "`noodle --home home history`" in ended.err
 
 
@@ -356,11 +356,11 @@ def test_a_reader_that_goes_away_stops_no_upgrade_and_is_no_error(site: Site) ->
     assert site.target.exists()
 
 
-def test_an_answer_that_cannot_be_written_is_said_on_the_other_stream(site: Site) -> None:
+def test_an_answer_that_cannot_be_written_is_said_on_the_other_stream(untouched: Site) -> None:
     with Path("/dev/full").open("w") as full:
         ran = subprocess.run(
-            site.command("status", "--json"),
-            env=site.environment(),
+            untouched.command("status", "--json"),
+            env=untouched.environment(),
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
@@ -371,10 +371,10 @@ def test_an_answer_that_cannot_be_written_is_said_on_the_other_stream(site: Site
     assert len(ran.stderr.splitlines()) == 3
 
 
-def test_closed_streams_are_no_bug(site: Site) -> None:
+def test_closed_streams_are_no_bug(untouched: Site) -> None:
     ran = subprocess.run(
-        ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *site.command("status")],
-        env=site.environment(),
+        ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *untouched.command("status")],
+        env=untouched.environment(),
         timeout=COMMAND_S_MAX,
         check=False,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -118,28 +117,19 @@ def test_the_demo_tells_every_step_in_half_a_minute_and_leaves_nothing(tmp_path:
     assert (ended.code, ended.err) == (0, "")
     assert list(unfit(ANSWERS["demo"][0], ended.json, "demo")) == []
     assert [step["name"] for step in ended.json["steps"]] == [name for name, _, _ in STEPS]
-    assert all(step["told"] and step["commands"] for step in ended.json["steps"])
+    assert all(step["told"] and step["commands"] and step["look"] for step in ended.json["steps"])
     assert ended.json["seconds"] < PROMISED_S_MAX
     assert list((tmp_path / "tmp").iterdir()) == []
     assert running_in(tmp_path) == []
 
 
-def test_a_kept_demo_can_be_looked_at(tmp_path: Path) -> None:
-    ended = demo(tmp_path, "--keep", "tmp/kept")
-    assert (ended.code, ended.err) == (0, "")
-    assert running_in(tmp_path) == []
-    for name, _, look in STEPS:
-        assert name in ended.out
-        assert look.partition(" {")[0] in ended.out
-    home = tmp_path / "tmp" / "kept" / "home"
-    looked = subprocess.run(
-        [*this_noodle(), "--home", str(home), "--json", "history"],
-        capture_output=True,
-        check=True,
-        timeout=DEMO_S_MAX,
-    )
-    assert len(json.loads(looked.stdout)["upgrades"]) == 3
-    assert demo(tmp_path, "--keep", "tmp/kept").code == 2  # never into a folder that is in use
+def test_the_demo_never_plays_in_a_folder_that_is_in_use(tmp_path: Path) -> None:
+    """docs/guide/first-minute.md keeps a demo and looks at it."""
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "file").touch()
+    ended = demo(tmp_path, "--keep", "used", "--json")
+    assert (ended.code, ended.json["error"]["code"]) == (2, "usage")
+    assert [file.name for file in (tmp_path / "used").iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize("step", LINKS)
