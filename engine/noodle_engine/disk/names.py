@@ -19,6 +19,7 @@ from pathlib import Path
 
 from noodle_engine.disk import calls
 from noodle_engine.disk.failures import (
+    DiskDenied,
     DiskError,
     DiskFailed,
     ExchangeUnsupported,
@@ -176,7 +177,7 @@ def prove_exchange(folder: Path) -> None:
                 os.close(os.open(path, flags, 0o600))
                 made.append(path)
             if len(made) == 2:
-                exchange(made[0], made[1])
+                _exchange_own(made[0], made[1])
                 return
         raise DiskFailed(
             doing="write in", path=folder, cause="too many .noodle-probe-* are left there"
@@ -184,3 +185,11 @@ def prove_exchange(folder: Path) -> None:
     finally:
         for path in made:
             unlink_quietly(path)
+
+
+def _exchange_own(first: Path, second: Path) -> None:
+    """Exchange two files just made: who is denied that is on a system without rename."""
+    try:
+        exchange(first, second)
+    except DiskDenied as error:
+        raise ExchangeUnsupported(folder=first.parent) from error

@@ -64,7 +64,7 @@ _ROOM_INODES = ("holder", "room", "lock", "owner", "releases")
 
 def plan_file(request: TargetRequest, place: Place) -> TargetPlan:
     """Say what an upgrade would do. Raises a failure that names why it cannot be done."""
-    found = refuse_unusable(place)
+    found = refuse_unusable(place, going_back=_goes_back(request.new))
     check_owner(place, request.home_log, take_over=request.take_over)
     notices = [*_surroundings(request.path, place), *_since_install(request, place, found)]
     if request.new is None:
@@ -92,7 +92,7 @@ def check(context: StepContext, place: Place) -> Observation:
 
     Raises TargetChanged if it is not what the plan was made for.
     """
-    found = refuse_unusable(place)
+    found = refuse_unusable(place, going_back=_goes_back(context.source))
     if found.root != context.component.root_from:
         raise TargetChanged(
             path=place.path,
@@ -106,8 +106,12 @@ def check(context: StepContext, place: Place) -> Observation:
     return found.observation
 
 
-def refuse_unusable(place: Place) -> Found:
-    """What is at the target, or the failure that says why it cannot be upgraded."""
+def refuse_unusable(place: Place, *, going_back: bool = False) -> Found:
+    """What is at the target, or the failure that says why it cannot be upgraded.
+
+    Going back makes no file, so that it works on a full disk: the exchange was
+    proved there when the version was installed that is now taken back.
+    """
     _refuse_parent(place)
     kind = kind_of(place.path)
     match kind:
@@ -119,8 +123,14 @@ def refuse_unusable(place: Place) -> Found:
             _refuse_file(place)
         case ObjectKind.ABSENT:
             pass
-    prove_exchange(place.parent)
+    if not going_back:
+        prove_exchange(place.parent)
     return find(place.path)
+
+
+def _goes_back(source: Source | None) -> bool:
+    """A removal or a kept old: a rename, and no new file."""
+    return source is None or source.point
 
 
 def _refuse_parent(place: Place) -> None:
@@ -175,10 +185,10 @@ def _refuse_payload(place: Place, source: Source) -> None:
 
 def needs_of(place: Place, source: Source | None) -> Needs:
     """What an upgrade needs beyond what is there: bytes with a margin, inodes, time."""
-    inodes = sum(1 for name in _ROOM_INODES if kind_of(getattr(place, name)) is ObjectKind.ABSENT)
     if source is None or source.point:
-        return Needs(inodes=inodes, memory_bytes=MEMORY_BYTES, seconds=1)
+        return Needs(memory_bytes=MEMORY_BYTES, seconds=1)
     size = status_of(source.path).st_size
+    inodes = sum(1 for name in _ROOM_INODES if kind_of(getattr(place, name)) is ObjectKind.ABSENT)
     block = free_space(place.parent).block_bytes
     folders = (inodes + 1) * block
     return Needs(
