@@ -96,7 +96,7 @@ def test_a_sample_is_spread_evenly() -> None:
         (TORN, {Effect.TRANSFERS}),
         (SHORT, {Effect.TRANSFERS}),
     ],
-    ids=str,
+    ids=["kill", "EIO", "disk full", "torn", "short"],
 )
 def test_a_strike_applies_only_to_calls_it_can_happen_to(
     strike: Strike, expected: set[Effect]

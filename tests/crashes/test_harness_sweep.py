@@ -26,7 +26,11 @@ from tests.crashes.standin_scenario import Upgrading
 Report = Callable[[object], None]
 
 
-@pytest.mark.parametrize("strike", [KILL, KILL_AFTER, TORN, SHORT, EIO, ENOSPC, DISK_FULL], ids=str)
+@pytest.mark.parametrize(
+    "strike",
+    [KILL, KILL_AFTER, TORN, SHORT, EIO, ENOSPC, DISK_FULL],
+    ids=["kill", "kill after", "torn", "short", "EIO", "ENOSPC", "disk full"],
+)
 def test_the_right_order_survives_every_strike(
     strike: Strike, bench: Bench, work: Path, report_counts: Report
 ) -> None:

@@ -30,7 +30,7 @@ def explain_problems(error: ValidationError, model: type[BaseModel], text: str) 
     lines = dict(_lines(text))
     found = []
     for problem in error.errors(include_url=False, include_context=False):
-        key = problem["loc"]
+        key = _key_of(problem)
         line = _line_of(lines, key)
         where = f"line {line}: " if line is not None else ""
         found.append((line or 0, f"{where}{_shown(key)}{_what(problem, model)}"))
@@ -38,8 +38,14 @@ def explain_problems(error: ValidationError, model: type[BaseModel], text: str) 
     return tuple(sentence for _, sentence in found[:PROBLEMS_MAX])
 
 
-def _what(problem: Any, model: type[BaseModel]) -> str:
+def _key_of(problem: Any) -> Key:
+    """Where a problem is, without the mark that tells a table's key from its value."""
     key: Key = problem["loc"]
+    return key[:-1] if key and key[-1] == "[key]" else key
+
+
+def _what(problem: Any, model: type[BaseModel]) -> str:
+    key = _key_of(problem)
     if problem["type"] == "extra_forbidden":
         known = sorted(_fields_at(model, key[:-1]))
         near = difflib.get_close_matches(str(key[-1]), known, n=1)
