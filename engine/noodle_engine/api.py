@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from noodle_engine.disk.failures import LockHeld
 from noodle_engine.disk.locks import lock_file, lock_holder
@@ -34,12 +34,12 @@ from noodle_engine.execute.answers.views import (
     UpgradeView,
 )
 from noodle_engine.execute.answers.wording import sentence
-from noodle_engine.execute.engine import Heard
 from noodle_engine.execute.failures import (
     ComponentUnknown,
+    HolderGone,
     HolderSilent,
-    Interrupted,
     NothingInstalled,
+    WaitInterrupted,
 )
 from noodle_engine.execute.home.checkup import DoctorView, examine_home
 from noodle_engine.execute.home.holder import Holder, client_of, take
@@ -53,6 +53,7 @@ from noodle_engine.execute.home.opening import (
 )
 from noodle_engine.execute.home.service import StoppedListening
 from noodle_engine.execute.planning import Planner, read_plan, write_plan
+from noodle_engine.execute.recording import Heard, Live
 from noodle_engine.machine.codec import decode, encode
 from noodle_engine.machine.plan import Plan, plan_hash
 from noodle_engine.machine.states import OnCrash, Release
@@ -65,9 +66,13 @@ from noodle_policies.settings.model import settings_hash
 __all__ = ["Noodle", "UpgradeEvent", "Waiting"]
 
 IDLE_S = 1.0
+HOLDER_WAIT_S_MAX = 3.0
+"""How long a holder may take from its lock to its socket, or the other way round."""
+HOLDER_POLL_S = 0.05
 MASTER_KEY_BYTES = 32
 SEED_BYTES = 32
 
+Answered = TypeVar("Answered")
 Follow = Callable[["UpgradeEvent"], None]
 
 
@@ -87,7 +92,8 @@ class Waiting:
     """How long a call waits for its upgrade, and what it tells meanwhile.
 
     Without `wait` it returns once the request is durable. `wait_ms_max` only
-    ends the waiting. `stop` makes the upgrade stop, resumable, after its step.
+    ends the waiting. `stop` makes the upgrade stop, resumable, after its step;
+    where another process drives it, it only ends the waiting (WaitInterrupted).
     """
 
     wait: bool = True
@@ -153,18 +159,23 @@ class Noodle:
     # -- questions --------------------------------------------------------
 
     @contextlib.contextmanager
-    def _read(self) -> Iterator[tuple[reading.JournalReader, Fold]]:
+    def _read_live(self) -> Iterator[tuple[reading.JournalReader, Live]]:
         """A journal to read and its fold; the engine's own while this holds the home."""
         with self._guard:
             holder = self._holder
         if holder is not None:
-            yield holder.engine.journal, holder.engine.world
+            yield holder.engine.journal, holder.engine.live
             return
-        reader, world = open_reader(self._home, self._environment)
+        reader, live = open_reader(self._home, self._environment)
         try:
-            yield reader, world()
+            yield reader, live()
         finally:
             reader.close()
+
+    @contextlib.contextmanager
+    def _read(self) -> Iterator[tuple[reading.JournalReader, Fold]]:
+        with self._read_live() as (journal, live):
+            yield journal, live.world
 
     @property
     def journal(self) -> Reader:
@@ -231,9 +242,15 @@ class Noodle:
                 yield from reading.audit_entries(journal.read_run(found.id))
 
     def audit_replay(self, upgrade_id: str | None = None, *, at: int | None = None) -> ReplayView:
-        """What the records up to `at` say; at the end, also where live disk differs."""
-        with self._read() as (journal, world):
-            return reading.replay(journal, at, upgrade_id, world)
+        """What the records up to `at` say; at the end, also where live and disk differ.
+
+        Raises UpgradeUnknown for an id that the journal does not have.
+        """
+        with self._read_live() as (journal, live):
+            only = upgrade_id
+            if only is not None:
+                only = reading.find_upgrade(journal, live.world, only).id
+            return reading.replay(journal, at, only, live)
 
     def plan(
         self, wanted: Sequence[str], *, remove: Sequence[str] = (), take_over: bool = False
@@ -285,6 +302,22 @@ class Noodle:
                 self._holder = take(self._home, self._environment)
             return self._holder
 
+    def _here_or_there(
+        self, here: Callable[[Holder], Answered], there: Callable[[], Answered]
+    ) -> Answered:
+        """Do it as the holder, or ask the holder; anew where one was just coming or going."""
+        until = time.monotonic() + HOLDER_WAIT_S_MAX
+        while True:
+            holder = self._hold()
+            if holder is not None:
+                return here(holder)
+            try:
+                return there()
+            except HolderGone:
+                if time.monotonic() >= until:
+                    raise
+            time.sleep(HOLDER_POLL_S)
+
     def _change(
         self,
         operation: str,
@@ -293,22 +326,23 @@ class Noodle:
         waiting: Waiting,
     ) -> tuple[UpgradeView, ...]:
         """Carry a change out here, or by whoever holds the home."""
-        holder = self._hold()
-        if holder is None:
-            return self._ask(operation, arguments, waiting)
-        since = holder.engine.journal.size
-        return tuple(
-            holder.operations.follow(
-                one,
-                since=since,
-                hear=_hearing(waiting.follow),
-                stop=waiting.stop,
-                wait_ms_max=waiting.wait_ms_max,
+
+        def here(holder: Holder) -> tuple[UpgradeView, ...]:
+            since = holder.engine.journal.size
+            return tuple(
+                holder.operations.follow(
+                    one,
+                    since=since,
+                    hear=_hearing(waiting.follow),
+                    stop=waiting.stop,
+                    wait_ms_max=waiting.wait_ms_max,
+                )
+                if waiting.wait
+                else holder.operations.view(one)
+                for one in local(holder)
             )
-            if waiting.wait
-            else holder.operations.view(one)
-            for one in local(holder)
-        )
+
+        return self._here_or_there(here, lambda: self._ask(operation, arguments, waiting))
 
     def _ask(
         self, operation: str, arguments: Mapping[str, Any], waiting: Waiting
@@ -326,7 +360,7 @@ class Noodle:
         try:
             answer = client_of(self._home).ask(operation, request, hear, waiting.stop)
         except StoppedListening:
-            raise Interrupted("in the process that holds the home") from None
+            raise WaitInterrupted(str(self._home.path), lock_holder(self._home.lock_file)) from None
         return tuple(decode(UpgradeView, view) for view in answer.get("views", ()))
 
     def apply(
@@ -343,7 +377,7 @@ class Noodle:
 
         Returns how the upgrade stands once nobody drives it: committed, rolled
         back, on hold. Raises a NoodleError for a refusal before anything was
-        recorded, Interrupted if `waiting.stop` was set.
+        recorded, Interrupted or WaitInterrupted if `waiting.stop` was set.
         """
         plan = wanted if isinstance(wanted, Plan) else None
         if not isinstance(wanted, Plan):
@@ -424,11 +458,13 @@ class Noodle:
         )[0]
 
     def _note(self, code: str, text: str, data: Mapping[str, str]) -> None:
-        holder = self._hold()
-        if holder is None:
-            self._ask("note", {"code": code, "text": text, "data": dict(data)}, Waiting())
-        else:
-            holder.operations.note(code, text, data, actor=self._actor)
+        self._here_or_there(
+            lambda holder: holder.operations.note(code, text, data, actor=self._actor),
+            lambda: self._tell_note({"code": code, "text": text, "data": dict(data)}),
+        )
+
+    def _tell_note(self, arguments: Mapping[str, Any]) -> None:
+        self._ask("note", arguments, Waiting())
 
     def add(self, release: Path) -> ComponentsView:
         """Make a release known: copied into the home and signed. Twice is once."""
@@ -483,7 +519,9 @@ class Noodle:
         """Let this home's journal, which was copied or moved here, be written again."""
         with self._guard:
             if self._holder is not None:
-                return
+                if self._holder.engine.journal.elsewhere is None:
+                    return
+                self.close()  # it was opened before anybody said that it may be written
             self._holder = take(self._home, self._environment, adopt=True)
         if self._holder is None:
             raise HolderSilent(
@@ -504,7 +542,9 @@ class Noodle:
         ready()
         while not stop.wait(IDLE_S):
             holder.engine.journal.checkpoint_idle()
-        holder.engine.leave()
+        with self._guard:
+            self._holder = None
+        holder.close(leave=True)
 
 
 def _hearing(follow: Follow | None) -> Callable[[Heard], None] | None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from noodle_engine.execute.commands.children import Ended, environment_for, run_child
 from noodle_engine.execute.commands.health import Attempt, attempt_once, named, watch
 from noodle_engine.execute.commands.processes import ChildStays, Identity
+from noodle_engine.execute.failures import TargetUnreadable
 from noodle_engine.machine.decide import Do, Probe, ProbeAnswer, Probed, StepResult
 from noodle_engine.machine.plan import Hook, HookPoint, PlanComponent, Step, StepName
 from noodle_engine.machine.records import Observation
@@ -72,13 +73,20 @@ class Performer:
     progress: Callable[[str, int, int], None] = lambda _step, _done, _total: None
 
     def probe(self, upgrade: Upgrade, action: Probe) -> Probed:
-        """Look how far a step in doubt came. A hook cannot be probed: it runs again."""
+        """Look how far a step in doubt came. A hook cannot be probed: it runs again.
+
+        Raises TargetUnreadable, or what the target says; the step stays in doubt.
+        """
         step = action.step
         if step.name.value in _HOOKS or step.name is StepName.HEALTH:
             return Probed(step.id, ProbeAnswer.NOT_DONE)
         component = upgrade.plan.component(step.component)
         context = self._context(upgrade, step, f"{upgrade.id}:{step.id}")
-        found = load_target(component.kind).probe(step.name, context)
+        try:
+            found = load_target(component.kind).probe(step.name, context)
+        except OSError as failure:
+            why = f"{failure.strerror or failure}: {failure.filename or context.path}"
+            raise TargetUnreadable(str(context.path), why) from failure
         return Probed(step.id, found.answer, found.observed)
 
     def do(self, upgrade: Upgrade, action: Do) -> StepResult:

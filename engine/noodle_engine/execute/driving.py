@@ -22,6 +22,7 @@ from noodle_engine.execute.commands.processes import Identity, end_orphan
 from noodle_engine.machine.decide import (
     Action,
     Decision,
+    Do,
     Probe,
     Resumed,
     Said,
@@ -54,12 +55,14 @@ class Control:
 
     `mutex` orders its records. `leaving` ends it after the running step,
     `stop` ends a running forward step, `hurry` only a wait between checks.
+    `idle`: it has looked for the last time, and has nothing more to do.
     """
 
     mutex: threading.RLock = field(default_factory=threading.RLock)
     stop: threading.Event = field(default_factory=threading.Event)
     hurry: threading.Event = field(default_factory=threading.Event)
     leaving: bool = False
+    idle: bool = False
 
     def leave(self) -> None:
         """Stop after the step that runs."""
@@ -91,20 +94,24 @@ class Driving:
         with self._control.mutex:
             upgrade = self._engine.open_upgrade(self._upgrade)
             now = self._engine.clock.now_ms()
-            if refused is not None and not upgrade.undoing:
+            said: Said | None = Resumed() if resumed else None
+            if refused is not None and not upgrade.undoing and upgrade.hold is None:
                 why = f"{refused.problem} ({refused.cause}); {refused.remedy}"
-                decision = decide(upgrade, TurnBack(Reason.REFUSED, why), now)
-            elif resumed:
-                decision = decide(upgrade, Resumed(), now)
-            else:
-                decision = advance(upgrade, now)
-            return self._commit(upgrade, decision)
+                said = TurnBack(Reason.REFUSED, why)
+            try:
+                decision = advance(upgrade, now) if said is None else decide(upgrade, said, now)
+                action = self._commit(upgrade, decision)
+            except JournalFull:
+                action = self._turn_back_on_full_disk(upgrade, None)
+            self._control.idle = action is None
+            return action
 
     def perform(self, action: Action) -> Said:
         """Do an action. Every failure of its step is in the result."""
         upgrade = self._engine.open_upgrade(self._upgrade)
         performer = self._performer()
-        if upgrade.undoing:
+        ends = isinstance(action, Do) and (action.undo or upgrade.state in TERMINAL)
+        if ends:
             # What turned it back must not cut the way back short.
             performer = replace(performer, stop=threading.Event(), hurry=threading.Event())
         if isinstance(action, Probe):
@@ -113,6 +120,12 @@ class Driving:
 
     def record(self, said: Said) -> Action | None:
         """Make a result durable; unless we are leaving, with the next intent."""
+        with self._control.mutex:
+            action = self._record(said)
+            self._control.idle = action is None
+            return action
+
+    def _record(self, said: Said) -> Action | None:
         with self._control.mutex:
             upgrade = self._engine.open_upgrade(self._upgrade)
             now = self._engine.clock.now_ms()
@@ -136,11 +149,12 @@ class Driving:
         self._engine.record(upgrade, decision.events, self._actor, going_back=going_back)
         return decision.action
 
-    def _turn_back_on_full_disk(self, upgrade: Upgrade, said: Said) -> Action | None:
+    def _turn_back_on_full_disk(self, upgrade: Upgrade, said: Said | None) -> Action | None:
         """The journal's disk is full: record what happened from the reserve, and undo it."""
         now = self._engine.clock.now_ms()
-        noted = note(upgrade, said, now)
-        self._engine.record(upgrade, noted, self._actor, going_back=True)
+        if said is not None:
+            noted = note(upgrade, said, now)
+            self._engine.record(upgrade, noted, self._actor, going_back=True)
         current = self._engine.world.upgrades.get(self._upgrade)
         if current is None:
             return None

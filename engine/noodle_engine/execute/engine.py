@@ -1,29 +1,35 @@
 """The engine: one home's only writer, and the upgrades that it drives.
 
-Owns the journal while it holds the home's lock, the live fold, the target
-locks, one thread for each upgrade that runs, and the deadlines. What it knows
-is the fold of the journal's records and nothing else.
+Owns the journal while it holds the home's lock, one thread for each upgrade
+that runs, and the deadlines of those. What it knows is the fold of the
+journal's records and nothing else (`recording` owns N1 and N4).
 
 Laws
-N1. The live fold changes only by records that are durable.
 N2. An action begins only after the record of its intent is durable.
 N3. A target is touched only while the home and the target are both locked.
-N4. After an error whose outcome is unknown nothing further is done: the
-    journal is read again first.
+N5. An upgrade has at most one thread here, and all that is said to it from
+    outside is decided on what its records say at that moment.
+N6. What is said to an upgrade is acted on, also where its thread was just ending.
+
+Locks are taken in this order: `_state`, an upgrade's `mutex`, the journal's
+turn, the timers'.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 from noodle_engine.disk.locks import FileLock
 from noodle_engine.execute.driving import Control, Driving
-from noodle_engine.execute.failures import ComponentBusy, RequestRefused, UpgradeUnknown
+from noodle_engine.execute.failures import RequestRefused, UpgradeUnknown
 from noodle_engine.execute.home.layout import Home, settings_from_journal
 from noodle_engine.execute.live_clock import LiveClock
+from noodle_engine.execute.planning import check_free, check_versions
+from noodle_engine.execute.recording import Heard, Live, Recorder, fold_loaded
 from noodle_engine.execute.timers import Timers
 from noodle_engine.machine.decide import (
     BACK_TIMER,
@@ -43,16 +49,19 @@ from noodle_engine.machine.records import (
     Requested,
     TimerSet,
     Transition,
-    entry_of,
     fields_of,
 )
 from noodle_engine.machine.states import TERMINAL, Direction, Message, OnCrash, Reason, Release
-from noodle_engine.machine.upgrade import Fold, Upgrade, fold, fold_state
+from noodle_engine.machine.upgrade import Fold, Upgrade
 from noodle_engine.registry.store import ReleaseStore
 from noodle_journal import Journal, Kind, NewRecord, Record
+from noodle_journal.errors import NoodleError
 from noodle_policies.settings.model import Settings
 
 __all__ = ["Engine", "Heard", "fold_loaded", "kind_of"]
+
+TIMER_RETRY_MS = 5_000
+"""When a deadline that could not be recorded is told again."""
 
 _KINDS: dict[str, Kind] = {kind.label: kind for kind in Kind}
 
@@ -62,39 +71,27 @@ def kind_of(label: str) -> Kind:
     return _KINDS[label]
 
 
-def fold_loaded(state: Mapping[str, Any] | None, records: Sequence[Record]) -> Fold:
-    """The world as a journal's last state record and what follows say."""
-    world = Fold() if state is None else fold_state(state)
-    for record in records:
-        world = _fold_record(world, record)
-    return world
-
-
-def _fold_record(world: Fold, record: Record) -> Fold:
-    if not isinstance(record.kind, Kind):
-        return world
-    entry = entry_of(record.kind.label, record.body)
-    return world if entry is None else fold(world, entry)
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """One durable record, as followers hear it."""
-
-    seq: int
-    entry: Entry
-
-
 @dataclass(slots=True)
 class _Runner:
-    """One upgrade that is being driven."""
+    """One upgrade that is being driven. `again`: something was said after its last look."""
 
     upgrade: str
     control: Control = field(default_factory=Control)
     ended: threading.Event = field(default_factory=threading.Event)
     take_over: bool = False
     queued: bool = False
+    again: bool = False
     failure: BaseException | None = None
+
+
+def _begins_back(upgrade: Upgrade, event: Event) -> bool:
+    match event:
+        case Transition(undoing=True, message=Message.TURN_BACK | Message.RELEASE):
+            return True
+        case Noted(code="resumed"):
+            return upgrade.undoing and upgrade.state not in TERMINAL
+        case _:
+            return False
 
 
 class Engine:
@@ -107,45 +104,44 @@ class Engine:
         self.releases = releases
         self.clock = clock
         self._lock = lock
-        self._world = Fold()
-        self._listeners: list[Callable[[Heard], None]] = []
+        self._recorder = Recorder()
         self._runners: dict[str, _Runner] = {}
-        self._state = threading.Condition()
+        self._failures: dict[str, BaseException] = {}
+        self._leaving = False
+        self._state = threading.Condition(threading.RLock())
         self._timers = Timers(clock.now_ms, self._timer_due)
 
     def attach(self, journal: Journal, world: Fold) -> None:
         """Take the opened journal and its fold; nothing else works before."""
-        self._journal = journal
-        self._world = world
+        self._recorder.attach(journal, world)
         self.clock.start_after(world.at_ms)
-        for upgrade in world.upgrades.values():
-            self._timers.set_all(upgrade.id, upgrade.timers)
 
     @property
     def world(self) -> Fold:
         """The live fold."""
-        return self._world
+        return self._recorder.live.world
+
+    @property
+    def live(self) -> Live:
+        """The live fold, and the record up to which it is one."""
+        return self._recorder.live
 
     @property
     def journal(self) -> Journal:
         """The journal; only the engine appends to it."""
-        return self._journal
+        return self._recorder.journal
 
     def committed(self, records: Sequence[Record]) -> None:
-        """The journal's word that records are durable (law N1)."""
-        for record in records:
-            self._world = _fold_record(self._world, record)
-            if not isinstance(record.kind, Kind):
-                continue
-            entry = entry_of(record.kind.label, record.body)
-            if entry is not None:
-                for listener in tuple(self._listeners):
-                    listener(Heard(record.seq, entry))
+        """The journal's word that records are durable."""
+        self._recorder.committed(records)
 
     def listen(self, listener: Callable[[Heard], None]) -> Callable[[], None]:
         """Hear every record from now on; returns how to stop hearing."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+        return self._recorder.listen(listener)
+
+    def alone(self) -> AbstractContextManager[object]:
+        """While inside, no other thread requests, resumes or aborts anything."""
+        return self._state
 
     def append(
         self,
@@ -169,7 +165,7 @@ class Engine:
             and event.source is not event.target
             for event in events
         )
-        self._journal.append(
+        self._recorder.append(
             [NewRecord(kind_of(e.label), e.upgrade, fields_of(e)) for e in entries],
             going_back=going_back,
             head=ends,
@@ -178,7 +174,7 @@ class Engine:
             if isinstance(event, TimerSet) and upgrade is not None:
                 self._timers.set(upgrade, event.id, event.due_ms)
         if ends:
-            self._journal.restore_reserve()
+            self.journal.restore_reserve()
 
     # -- requests ---------------------------------------------------------
 
@@ -196,13 +192,16 @@ class Engine:
     ) -> str:
         """Record a request durably and start driving it. Returns its id.
 
-        The same request key and plan return the upgrade of the first request.
-        Raises ComponentBusy or RequestRefused; then nothing was recorded.
+        The same request key and plan return the upgrade of the first request,
+        also where it has ended. Raises ComponentBusy, TargetsOverlap, PlanStale
+        or RequestRefused; then nothing was recorded.
         """
         with self._state:
-            known = self._known_request(plan, request_key)
+            known = self.known_request(plan, request_key)
             if known is not None:
                 return known
+            # The caller looked at the targets; meanwhile another request may have ended.
+            check_versions(plan, self.world)
             self.request(
                 plan,
                 upgrade=upgrade,
@@ -226,17 +225,14 @@ class Engine:
         on_crash: OnCrash,
         request_key: str | None = None,
     ) -> None:
-        """Record a request durably, and drive nothing. Raises ComponentBusy."""
-        for component in plan.components:
-            for open_one in self._world.upgrades.values():
-                if any(one.name == component.name for one in open_one.plan.components):
-                    raise ComponentBusy(component.name, open_one.id)
+        """Record a request durably, and drive nothing. Raises ComponentBusy, TargetsOverlap."""
+        check_free(plan.components, self.world)
         events: list[Event] = [
             Requested(
                 plan=plan,
                 plan_hash=plan_hash(plan),
                 settings_hash=settings_hash,
-                settings=None if settings_hash in self._world.settings else dict(settings),
+                settings=None if settings_hash in self.world.settings else dict(settings),
                 on_crash=on_crash,
                 request_key=request_key,
             )
@@ -248,27 +244,50 @@ class Engine:
             events.append(TimerSet(TOTAL_TIMER, due, Message.TIMER_DUE.value))
         self.append(events, actor=actor, upgrade=upgrade, going_back=back)
 
-    def _known_request(self, plan: Plan, request_key: str | None) -> str | None:
-        if request_key is None or request_key not in self._world.request_keys:
+    def known_request(self, plan: Plan, request_key: str | None) -> str | None:
+        """The upgrade that a request key named first, open or ended; None for a new key.
+
+        Cost: for a key that no open upgrade has, the journal is read.
+        Raises RequestRefused if that upgrade has another plan.
+        """
+        if request_key is None:
             return None
-        known = self._world.request_keys[request_key]
-        if self._world.upgrades[known].plan_hash != plan_hash(plan):
-            raise RequestRefused(request_key, known)
-        return known
+        known = self.world.request_keys.get(request_key)
+        found = self.world.upgrades.get(known) if known is not None else None
+        if found is not None:
+            upgrade, digest = found.id, found.plan_hash
+        else:
+            record = self._request_record(request_key)
+            if record is None:
+                return None
+            upgrade, digest = str(record.body["upgrade"]), str(record.body["plan_hash"])
+        if digest != plan_hash(plan):
+            raise RequestRefused(request_key, upgrade)
+        return upgrade
+
+    def _request_record(self, request_key: str) -> Record | None:
+        for record in self.journal.read_back(self.journal.size):
+            if (
+                record.kind is Kind.UPGRADE_REQUESTED
+                and record.body.get("request_key") == request_key
+            ):
+                return record
+        return None
 
     def resume(self, upgrade: str, *, actor: str, release: Release | None = None) -> None:
-        """Take an open upgrade up again; one that runs already is left running."""
+        """Take an open upgrade up again; one that runs already is left running.
+
+        Raises MessageRefused if there is a release and no hold that it ends.
+        """
         with self._state:
-            found = self.open_upgrade(upgrade)
-            if upgrade in self._runners:
-                if release is None:
-                    return
-            elif release is None or found.hold is None:
+            self.open_upgrade(upgrade)
+            if release is not None:
+                self.say(upgrade, ReleaseHold(release), actor=actor)
+            runner = self._runners.get(upgrade)
+            if runner is None:
                 self._start(upgrade, actor, resumed=True)
-                return
-            self.say(upgrade, ReleaseHold(release), actor=actor)
-            if upgrade not in self._runners:
-                self._start(upgrade, actor, resumed=True)
+            elif runner.control.leaving or runner.control.idle:
+                runner.again = True
 
     def abort(self, upgrade: str, *, actor: str) -> None:
         """Turn an open upgrade back. Raises MessageRefused if the table refuses it."""
@@ -279,16 +298,20 @@ class Engine:
                 self._start(upgrade, actor, resumed=True)
 
     def say(self, upgrade: str, said: Said, *, actor: str) -> None:
-        """Record a message from outside; the upgrade's own thread acts on it."""
-        runner = self._runners.get(upgrade)
-        if runner is None:
-            self._say(upgrade, said, actor)
-            return
-        with runner.control.mutex:
-            self._say(upgrade, said, actor)
-        found = self._world.upgrades.get(upgrade)
-        if found is not None and found.undoing:
-            runner.control.turn_back()
+        """Record a message from outside; the upgrade's own thread acts on it (laws N5, N6)."""
+        with self._state:
+            runner = self._runners.get(upgrade)
+            if runner is None:
+                self._say(upgrade, said, actor)
+                return
+            with runner.control.mutex:
+                self._say(upgrade, said, actor)
+                leaves = runner.control.leaving and not isinstance(said, TimerDue)
+                runner.again = runner.again or runner.control.idle or leaves
+            found = self.world.upgrades.get(upgrade)
+            if found is not None and found.undoing:
+                runner.control.turn_back()
+                self._state.notify_all()  # one that queues goes back at once
 
     def _say(self, upgrade: str, said: Said, actor: str) -> None:
         found = self.open_upgrade(upgrade)
@@ -297,7 +320,7 @@ class Engine:
 
     def open_upgrade(self, upgrade: str) -> Upgrade:
         """An upgrade that is not finished. Raises UpgradeUnknown."""
-        found = self._world.upgrades.get(upgrade)
+        found = self.world.upgrades.get(upgrade)
         if found is None:
             raise UpgradeUnknown(upgrade)
         return found
@@ -305,31 +328,48 @@ class Engine:
     def record(
         self, upgrade: Upgrade, events: Sequence[Event], actor: str, *, going_back: bool = False
     ) -> None:
-        """Append an upgrade's events, with the deadline of a way back that begins."""
+        """Append an upgrade's events, with the deadline of what begins with them."""
         back = upgrade.undoing or upgrade.plan.direction is Direction.BACK
-        begins = any(
-            isinstance(event, Transition)
-            and event.undoing
-            and event.message in (Message.TURN_BACK, Message.RELEASE)
-            for event in events
-        )
-        if begins:
-            limit_ms = self.settings_of(upgrade).rollback_timeout * 1000
-            due = self.clock.now_ms() + limit_ms
-            events = (*events, TimerSet(BACK_TIMER, due, Message.TIMER_DUE.value))
+        deadline = self._deadline(upgrade, events)
+        begins = deadline is not None and deadline.id == BACK_TIMER
+        if deadline is not None:
+            events = (*events, deadline)
         self.append(
             events, actor=actor, upgrade=upgrade.id, going_back=going_back or back or begins
         )
 
-    def record_access(self, access: Access) -> None:
-        """Record whether a caller was allowed something."""
-        self.append([access], actor=access.subject)
+    def _deadline(self, upgrade: Upgrade, events: Sequence[Event]) -> TimerSet | None:
+        """The deadline that begins with events: of a way back, or of what a person let go on.
+
+        A way back that is taken up again gets a new one: it goes on at resume.
+        Forward, only a person's release gives new time, never a crash.
+        """
+        settings = self.settings_of(upgrade)
+        now = self.clock.now_ms()
+        if any(_begins_back(upgrade, event) for event in events):
+            due = now + settings.rollback_timeout * 1000
+            return TimerSet(BACK_TIMER, due, Message.TIMER_DUE.value)
+        released = any(
+            isinstance(event, Transition) and event.message is Message.RELEASE for event in events
+        )
+        if released and upgrade.plan.direction is Direction.FORWARD:
+            due = now + settings.default_timeout * 1000
+            return TimerSet(TOTAL_TIMER, due, Message.TIMER_DUE.value)
+        return None
+
+    def record_access(self, access: Access, *, going_back: bool = False) -> None:
+        """Record whether a caller was allowed something; `going_back` if that leads back."""
+        self.append([access], actor=access.subject, going_back=going_back)
 
     # -- driving ----------------------------------------------------------
 
     def _start(self, upgrade: str, actor: str, *, resumed: bool, take_over: bool = False) -> None:
         runner = _Runner(upgrade, take_over=take_over)
         self._runners[upgrade] = runner
+        self._failures.pop(upgrade, None)
+        if self._leaving:
+            runner.control.leave()
+        self._timers.set_all(upgrade, self.open_upgrade(upgrade).timers)
         threading.Thread(
             target=lambda: self._run(runner, actor, resumed=resumed),
             name=f"upgrade-{upgrade}",
@@ -337,25 +377,44 @@ class Engine:
         ).start()
 
     def _run(self, runner: _Runner, actor: str, *, resumed: bool) -> None:
-        try:
-            self._wait_for_turn(runner)
-            if not runner.control.leaving:
-                self._drive(runner, actor, resumed=resumed)
-        except BaseException as failure:  # noqa: BLE001 - the waiting caller raises it
-            runner.failure = failure
-        finally:
+        goes_on = True
+        while goes_on:
+            try:
+                self._wait_for_turn(runner)
+                if not runner.control.leaving:
+                    self._drive(runner, actor, resumed=resumed)
+            except BaseException as failure:  # noqa: BLE001 - the waiting caller raises it
+                runner.failure = failure
             with self._state:
-                self._runners.pop(runner.upgrade, None)
-                if runner.upgrade not in self._world.upgrades:
-                    self._timers.forget(runner.upgrade)
-                runner.ended.set()
-                self._state.notify_all()
+                goes_on = self._has_more(runner)
+                if goes_on:
+                    runner.again, runner.control = False, Control()
+                else:
+                    self._end(runner)
+            resumed = True
+
+    def _has_more(self, runner: _Runner) -> bool:
+        """Whether something was said that its thread has not looked at (law N6)."""
+        return (
+            runner.again
+            and runner.failure is None
+            and not self._leaving
+            and runner.upgrade in self.world.upgrades
+        )
+
+    def _end(self, runner: _Runner) -> None:
+        del self._runners[runner.upgrade]
+        self._timers.forget(runner.upgrade)
+        if runner.failure is not None and runner.upgrade in self.world.upgrades:
+            self._failures[runner.upgrade] = runner.failure
+        runner.ended.set()
+        self._state.notify_all()
 
     def _wait_for_turn(self, runner: _Runner) -> None:
         """Queue while more run than the settings allow. Going back never queues."""
         with self._state:
             while not runner.control.leaving:
-                found = self._world.upgrades.get(runner.upgrade)
+                found = self.world.upgrades.get(runner.upgrade)
                 if found is None or found.undoing or found.plan.direction is Direction.BACK:
                     break
                 limit = self.settings_of(found).max_concurrent_upgrades
@@ -368,7 +427,7 @@ class Engine:
 
     def settings_of(self, upgrade: Upgrade) -> Settings:
         """The settings that an upgrade was requested under."""
-        return settings_from_journal(self._world.settings.get(upgrade.settings_hash, {}))
+        return settings_from_journal(self.world.settings.get(upgrade.settings_hash, {}))
 
     def _drive(self, runner: _Runner, actor: str, *, resumed: bool) -> None:
         driving = Driving(self, runner.upgrade, actor, runner.control)
@@ -380,8 +439,15 @@ class Engine:
             driving.close()
 
     def _timer_due(self, upgrade: str, timer: str) -> None:
-        if upgrade in self._world.upgrades:
-            self.say(upgrade, TimerDue(timer), actor="engine")
+        """Tell a deadline to the upgrade; one that nobody drives hears it when it is taken up."""
+        with self._state:
+            if upgrade not in self._runners or upgrade not in self.world.upgrades:
+                return
+            try:
+                self.say(upgrade, TimerDue(timer), actor="engine")
+            except NoodleError:
+                # Its own thread meets the same trouble and reports it.
+                self._timers.set(upgrade, timer, self.clock.now_ms() + TIMER_RETRY_MS)
 
     # -- waiting and ending -----------------------------------------------
 
@@ -390,8 +456,12 @@ class Engine:
 
         Raises what the upgrade's thread raised.
         """
-        runner = self._runners.get(upgrade)
+        with self._state:
+            runner = self._runners.get(upgrade)
+            failure = self._failures.get(upgrade)
         if runner is None:
+            if failure is not None:
+                raise failure
             return True
         if not runner.ended.wait(timeout_s):
             return False
@@ -400,8 +470,12 @@ class Engine:
         return True
 
     def leave(self, upgrade: str | None = None) -> None:
-        """Stop after the step that runs; what is stopped can be resumed."""
+        """Stop after the step that runs; what is stopped can be resumed.
+
+        Without `upgrade`, all of them and what is asked for later.
+        """
         with self._state:
+            self._leaving = self._leaving or upgrade is None
             for runner in self._runners.values():
                 if upgrade in (None, runner.upgrade):
                     runner.control.leave()
@@ -421,5 +495,5 @@ class Engine:
     def close(self) -> None:
         """Give up the journal and the home's lock. Runners must have ended."""
         self._timers.close()
-        self._journal.close()
+        self.journal.close()
         self._lock.release()

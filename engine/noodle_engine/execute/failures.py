@@ -8,9 +8,11 @@ from typing import ClassVar
 from noodle_journal.errors import NoodleError
 
 __all__ = [
+    "AnswerLost",
     "ComponentBusy",
     "ComponentUnknown",
     "DowngradeRefused",
+    "HolderGone",
     "HolderSilent",
     "HomeAbsent",
     "HomeExists",
@@ -22,14 +24,18 @@ __all__ = [
     "NotCompatible",
     "NothingInstalled",
     "PlanMalformed",
+    "PlanOfOtherHome",
     "PlanStale",
     "PointAbsent",
+    "RequestMalformed",
     "RequestRefused",
     "RollbackDisabled",
     "SettingsRefused",
+    "TargetUnreadable",
     "TargetsOverlap",
     "UpgradeUnknown",
     "UpgradesDisabled",
+    "WaitInterrupted",
 ]
 
 
@@ -256,6 +262,20 @@ class PlanMalformed(_Refused):
         )
 
 
+class PlanOfOtherHome(_Refused):
+    """A plan that another home made."""
+
+    code: ClassVar[str] = "plan_of_other_home"
+
+    def __init__(self, made_for: str, here: str) -> None:
+        super().__init__(
+            problem="the plan was made for another home",
+            cause=f"it names the journal {made_for or '(none)'}, and this home's is {here}",
+            remedy="make the plan again with this home, or name the other one with --home",
+            data={"made_for": made_for, "here": here},
+        )
+
+
 class PlanStale(_Refused):
     """The world moved since the plan was made."""
 
@@ -304,6 +324,21 @@ class RequestRefused(_Refused):
         )
 
 
+class RequestMalformed(_Refused):
+    """A request that came by the socket cannot be read."""
+
+    code: ClassVar[str] = "request_malformed"
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, found: str) -> None:
+        super().__init__(
+            problem=f"the request cannot be read: {found}",
+            cause="the asking command is of another version, or is none of Noodle's",
+            remedy="ask with the version that holds the home; nothing was changed",
+            data={"found": found},
+        )
+
+
 class HolderSilent(_Refused):
     """Another process holds the home and does not answer."""
 
@@ -316,6 +351,26 @@ class HolderSilent(_Refused):
             problem=f"{who} holds {home} and does not answer",
             cause=cause,
             remedy=f"wait for it, or look at it with `ps {holder or ''}`; nothing was changed",
+            data={"home": home, "holder": holder},
+        )
+
+
+class HolderGone(HolderSilent):
+    """Nobody took the request: the holder was just coming or going. Worth another try."""
+
+
+class AnswerLost(NoodleError):
+    """The holder had taken a request, and ended or fell silent before it answered."""
+
+    code: ClassVar[str] = "answer_lost"
+    exit_code: ClassVar[int] = 9
+
+    def __init__(self, home: str, holder: int | None, cause: str) -> None:
+        super().__init__(
+            problem=f"the process that holds {home} took the request and never answered",
+            cause=cause,
+            remedy="run `noodle status`: what was asked for may be open or done; "
+            "`noodle resume` goes on with what is open",
             data={"home": home, "holder": holder},
         )
 
@@ -347,6 +402,36 @@ class Interrupted(NoodleError):
             cause="it stopped after the step that was running",
             remedy=f"run `noodle resume {upgrade}`, or `noodle abort {upgrade}`",
             data={"upgrade": upgrade},
+        )
+
+
+class WaitInterrupted(NoodleError):
+    """The command was interrupted; the process that holds the home goes on."""
+
+    code: ClassVar[str] = "wait_interrupted"
+    exit_code: ClassVar[int] = 130
+
+    def __init__(self, home: str, holder: int | None) -> None:
+        who = f"process {holder}" if holder else "the process that holds the home"
+        super().__init__(
+            problem="this command stopped waiting",
+            cause=f"{who} drives the upgrade, and goes on with it",
+            remedy="run `noodle status` to see how it stands, `noodle abort ID` to take it back",
+            data={"home": home, "holder": holder},
+        )
+
+
+class TargetUnreadable(_Refused):
+    """What is at a target cannot be looked at."""
+
+    code: ClassVar[str] = "target_unreadable"
+
+    def __init__(self, path: str, cause: str) -> None:
+        super().__init__(
+            problem=f"the target {path} cannot be looked at",
+            cause=cause,
+            remedy="mend what is named, then run `noodle resume`",
+            data={"path": path},
         )
 
 

@@ -20,6 +20,7 @@ from noodle_engine.machine.failures import InvariantBroken
 __all__ = [
     "ENTROPY_BYTES",
     "PREFIX_CHARACTERS_MIN",
+    "earliest_id_ms",
     "is_upgrade_id",
     "matching_ids",
     "new_upgrade_id",
@@ -79,6 +80,15 @@ def matching_ids(text: str, ids: Iterable[str]) -> tuple[str, ...]:
     if len(wanted) < PREFIX_CHARACTERS_MIN:
         return ()
     return tuple(found for found in ids if found.startswith(wanted))
+
+
+def earliest_id_ms(text: str) -> int | None:
+    """The earliest time that an id named by `text` can carry; None if it names none."""
+    wanted = text.strip().upper().translate(_MISREAD)
+    padded = wanted.ljust(_LENGTH, "0")
+    if len(wanted) < PREFIX_CHARACTERS_MIN or not is_upgrade_id(padded):
+        return None
+    return upgrade_id_ms(padded)
 
 
 def _text(number: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from queue import SimpleQueue
 from typing import Any
@@ -19,6 +20,8 @@ from noodle_engine.execute.engine import Engine, Heard
 from noodle_engine.execute.failures import (
     ComponentBusy,
     Interrupted,
+    PlanOfOtherHome,
+    RequestMalformed,
     RollbackDisabled,
     UpgradesDisabled,
 )
@@ -27,6 +30,7 @@ from noodle_engine.execute.home.service import Peer, Tell
 from noodle_engine.execute.ids import new_upgrade_id
 from noodle_engine.execute.planning import check_world
 from noodle_engine.machine.codec import JsonObject, decode, encode
+from noodle_engine.machine.failures import RecordUnreadable
 from noodle_engine.machine.plan import Plan
 from noodle_engine.machine.records import Noted
 from noodle_engine.machine.states import Direction, OnCrash, Release
@@ -69,8 +73,9 @@ class Operations:
     ) -> str:
         """Request exactly this plan. Returns the upgrade's id.
 
-        Raises PlanStale if the world moved, UpgradesDisabled, RollbackDisabled,
-        ComponentBusy; then nothing was recorded.
+        Raises PlanStale if the world moved, PlanOfOtherHome, UpgradesDisabled,
+        RollbackDisabled, ComponentBusy, TargetsOverlap, RequestRefused; then
+        nothing was recorded.
         """
         engine = self._engine
         settled = settle(engine.home, self._environment)
@@ -80,10 +85,11 @@ class Operations:
                 raise UpgradesDisabled
         elif settled.loaded is not None and not settled.loaded.settings.rollback_enabled:
             raise RollbackDisabled
+        if plan.home != engine.journal.log_id:
+            raise PlanOfOtherHome(plan.home, engine.journal.log_id)
         by_key = settled.loaded.by_key if settled.loaded else {}
         digest = settings_hash(by_key)
-        known = request_key is not None and request_key in engine.world.request_keys
-        if not known:
+        if engine.known_request(plan, request_key) is None:
             check_world(plan, engine.world, digest, lambda kind, path: kind.observe(path).root)
         now = engine.clock.now_ms()
         return engine.submit(
@@ -98,10 +104,17 @@ class Operations:
         )
 
     def resume(self, upgrade: str | None, *, actor: str, release: Release | None) -> list[str]:
-        """Take up one upgrade, or all that are open. Returns their ids."""
+        """Take up one upgrade, or all that are open; with a release, all on hold.
+
+        Returns their ids.
+        """
         engine = self._engine
         if upgrade is None:
-            wanted: Sequence[str] = list(engine.world.upgrades)
+            wanted: Sequence[str] = [
+                one.id
+                for one in engine.world.upgrades.values()
+                if release is None or one.hold is not None
+            ]
         else:
             wanted = [reading.find_upgrade(engine.journal, engine.world, upgrade).id]
         taken = []
@@ -121,13 +134,14 @@ class Operations:
         """Record one of the notes that commands write."""
         if code not in NOTES:
             raise ValueError(code)
-        if code == "component.forgotten":
-            name = data.get("component", "")
-            world = self._engine.world
-            for one in world.upgrades.values():
-                if any(component.name == name for component in one.plan.components):
-                    raise ComponentBusy(name, one.id)
-        self._engine.append([Noted(code, text, dict(data))], actor=actor)
+        with self._engine.alone():
+            if code == "component.forgotten":
+                name = data.get("component", "")
+                world = self._engine.world
+                for one in world.upgrades.values():
+                    if any(component.name == name for component in one.plan.components):
+                        raise ComponentBusy(name, one.id)
+            self._engine.append([Noted(code, text, dict(data))], actor=actor)
 
     def view(self, upgrade: str) -> UpgradeView:
         """How an upgrade stands."""
@@ -166,7 +180,7 @@ class Operations:
                     if hear is not None:
                         hear(one)
 
-        waited_ms = 0.0
+        until = None if wait_ms_max is None else time.monotonic() + wait_ms_max / 1000
         try:
             if hear is not None:
                 for earlier in self._recorded(upgrade, since):
@@ -174,14 +188,13 @@ class Operations:
                     hear(earlier)
             while not engine.wait(upgrade, POLL_S):
                 tell()
-                waited_ms += POLL_S * 1000
                 if stop is not None and stop.is_set():
                     engine.leave(upgrade)
                     engine.wait(upgrade)
                     tell()
                     if upgrade in engine.world.upgrades:
                         raise Interrupted(upgrade)
-                if wait_ms_max is not None and waited_ms >= wait_ms_max:
+                if until is not None and time.monotonic() >= until:
                     break
             tell()
         finally:
@@ -200,48 +213,71 @@ class Operations:
     def answer(
         self, peer: Peer, operation: str, arguments: Mapping[str, Any], tell: Tell
     ) -> Mapping[str, Any]:
-        """Answer one request from the socket."""
-        actor = str(arguments.get("actor") or peer.name)
+        """Answer one request from the socket. Raises RequestMalformed before it did anything."""
+        if operation == "ping":
+            return {"pid": os.getpid(), "running": list(self._engine.running)}
         since = self._engine.journal.size
-        wait = bool(arguments.get("wait", True))
-        limit = arguments.get("wait_ms_max")
+        begin, wait, limit = self._asked(peer, operation, arguments)
 
         def hear(heard: Heard) -> None:
             tell(heard_object(heard))
 
-        match operation:
-            case "apply":
-                upgrade = self.apply(
-                    decode(Plan, arguments["plan"]),
-                    actor=actor,
-                    on_crash=OnCrash(arguments.get("on_crash", "forward")),
-                    request_key=arguments.get("request_key"),
-                    take_over=bool(arguments.get("take_over")),
-                )
-                ids = [upgrade]
-            case "resume":
-                release = arguments.get("release")
-                ids = self.resume(
-                    arguments.get("upgrade"),
-                    actor=actor,
-                    release=Release(release) if release else None,
-                )
-            case "abort":
-                ids = [self.abort(str(arguments["upgrade"]), actor=actor)]
-            case "note":
-                self.note(
-                    str(arguments["code"]),
-                    str(arguments["text"]),
-                    dict(arguments.get("data") or {}),
-                    actor=actor,
-                )
-                ids = []
-            case "ping":
-                return {"pid": os.getpid(), "running": list(self._engine.running)}
-            case _:
-                raise ValueError(operation)
         views = [
             self.follow(one, since=since, hear=hear, wait_ms_max=limit) if wait else self.view(one)
-            for one in ids
+            for one in begin()
         ]
         return {"views": [encode(view) for view in views]}
+
+    def _asked(
+        self, peer: Peer, operation: str, arguments: Mapping[str, Any]
+    ) -> tuple[Callable[[], Sequence[str]], bool, int | None]:
+        """What a request asks for, wholly read: what to begin, whether to wait, how long (ms)."""
+        try:
+            actor = str(arguments.get("actor") or peer.name)
+            begin = self._beginning(operation, arguments, actor)
+            limit = arguments.get("wait_ms_max")
+            return begin, bool(arguments.get("wait", True)), None if limit is None else int(limit)
+        except (KeyError, ValueError, TypeError, RecordUnreadable) as error:
+            raise RequestMalformed(f"{operation}: {error}") from error
+
+    def _beginning(
+        self, operation: str, arguments: Mapping[str, Any], actor: str
+    ) -> Callable[[], Sequence[str]]:
+        """Read an operation's arguments. What is returned does it, and gives the upgrades' ids."""
+        match operation:
+            case "apply":
+                plan = decode(Plan, arguments["plan"])
+                on_crash = OnCrash(arguments.get("on_crash", "forward"))
+                key = arguments.get("request_key")
+                request_key = None if key is None else str(key)
+                take_over = bool(arguments.get("take_over"))
+                return lambda: [
+                    self.apply(
+                        plan,
+                        actor=actor,
+                        on_crash=on_crash,
+                        request_key=request_key,
+                        take_over=take_over,
+                    )
+                ]
+            case "resume":
+                asked = arguments.get("upgrade")
+                how = arguments.get("release")
+                release = Release(how) if how else None
+                upgrade = None if asked is None else str(asked)
+                return lambda: self.resume(upgrade, actor=actor, release=release)
+            case "abort":
+                aborted = str(arguments["upgrade"])
+                return lambda: [self.abort(aborted, actor=actor)]
+            case "note":
+                code, text = str(arguments["code"]), str(arguments["text"])
+                data = {str(k): str(v) for k, v in dict(arguments.get("data") or {}).items()}
+                if code not in NOTES:
+                    raise ValueError(code)
+                return lambda: self._noted(code, text, data, actor)
+            case _:
+                raise ValueError("no such operation")
+
+    def _noted(self, code: str, text: str, data: Mapping[str, str], actor: str) -> list[str]:
+        self.note(code, text, data, actor=actor)
+        return []

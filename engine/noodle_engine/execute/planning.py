@@ -54,7 +54,16 @@ from noodle_engine.targets.base import Source, Target, TargetPlan, TargetRequest
 from noodle_engine.targets.load import load_target
 from noodle_journal.errors import NoodleError
 
-__all__ = ["PLAN_BYTES_MAX", "Planned", "Planner", "check_world", "read_plan", "write_plan"]
+__all__ = [
+    "PLAN_BYTES_MAX",
+    "Planned",
+    "Planner",
+    "check_free",
+    "check_versions",
+    "check_world",
+    "read_plan",
+    "write_plan",
+]
 
 PLAN_BYTES_MAX = 16 << 20
 
@@ -268,7 +277,7 @@ class Planner:
                 cause=f"a plan holds at most {COMPONENTS_MAX}",
                 remedy="split it",
             )
-        self._check_targets(components)
+        check_free(components, self.world)
         return Plan(
             home=self.log_id,
             direction=direction,
@@ -296,22 +305,29 @@ class Planner:
                 if any(one.name == name for one in upgrade.plan.components):
                     raise ComponentBusy(name, upgrade.id)
 
-    def _check_targets(self, components: Sequence[PlanComponent]) -> None:
-        names = [component.name for component in components]
-        for name in names:
-            if names.count(name) > 1:
-                raise TargetsOverlap(name, name, "the same plan twice")
-        taken = [(name, one.target) for name, one in self.world.components.items()]
-        planned = [(component.name, component.target) for component in components]
-        busy = [
-            (one.name, one.target)
-            for upgrade in self.world.upgrades.values()
-            for one in upgrade.plan.components
-        ]
-        for name, path in planned:
-            for other, other_path in (*taken, *planned, *busy):
-                if other != name and _overlap(path, other_path):
-                    raise TargetsOverlap(name, other, _decoded(path))
+
+def check_free(components: Sequence[PlanComponent], world: Fold) -> None:
+    """Refuse components that an open upgrade has, and targets that overlap others.
+
+    Raises ComponentBusy or TargetsOverlap.
+    """
+    names = [component.name for component in components]
+    for name in names:
+        if names.count(name) > 1:
+            raise TargetsOverlap(name, name, "the same plan twice")
+    opened = [
+        (one, upgrade) for upgrade in world.upgrades.values() for one in upgrade.plan.components
+    ]
+    for one, upgrade in opened:
+        if one.name in names:
+            raise ComponentBusy(one.name, upgrade.id)
+    planned = [(component.name, component.target) for component in components]
+    taken = [(name, one.target) for name, one in world.components.items()]
+    busy = [(one.name, one.target) for one, _ in opened]
+    for name, path in planned:
+        for other, other_path in (*taken, *planned, *busy):
+            if other != name and _overlap(path, other_path):
+                raise TargetsOverlap(name, other, _decoded(path))
 
 
 def _in_range(version: str, wanted: str) -> bool:
@@ -392,20 +408,32 @@ def check_world(
     Raises PlanStale naming all that moved. A plan that goes back is not held
     up by settings.
     """
-    moved = list(_moved(plan, world, settings_hash, observe))
+    moved = [*_versions_moved(plan, world), *_moved(plan, settings_hash, observe)]
     if moved:
         raise PlanStale(moved)
 
 
-def _moved(
-    plan: Plan, world: Fold, settings_hash: str, observe: Callable[[Target, Path], str]
-) -> Iterator[str]:
+def check_versions(plan: Plan, world: Fold) -> None:
+    """Refuse a plan made for other versions than are installed. Raises PlanStale."""
+    moved = list(_versions_moved(plan, world))
+    if moved:
+        raise PlanStale(moved)
+
+
+def _versions_moved(plan: Plan, world: Fold) -> Iterator[str]:
     for component in plan.components:
         installed = world.components.get(component.name)
         version = installed.version if installed else None
         expected = plan.world.versions.get(component.name)
         if version != expected:
-            yield f"{component.name} is {version or 'absent'}, the plan was made for {expected}"
+            yield (
+                f"{component.name} is {version or 'absent'}, "
+                f"the plan was made for {expected or 'absent'}"
+            )
+
+
+def _moved(plan: Plan, settings_hash: str, observe: Callable[[Target, Path], str]) -> Iterator[str]:
+    for component in plan.components:
         root = observe(load_target(component.kind), Path(_decoded(component.target)))
         if root != plan.world.targets.get(component.name):
             yield f"the target of {component.name} changed on disk"

@@ -25,7 +25,11 @@ from noodle_engine.execute.answers.views import (
     Waiting,
 )
 from noodle_engine.execute.answers.wording import change_of, sentence
+from noodle_engine.execute.clock import CLOCK_JUMP_MS_MAX
 from noodle_engine.execute.failures import UpgradeUnknown
+from noodle_engine.execute.ids import earliest_id_ms, is_upgrade_id, matching_ids
+from noodle_engine.execute.recording import Live
+from noodle_engine.machine.decide import BACK_TIMER, TOTAL_TIMER
 from noodle_engine.machine.plan import ABSENT, Step, state_of
 from noodle_engine.machine.records import Entry, Requested, StepDone, entry_of
 from noodle_engine.machine.states import (
@@ -37,7 +41,7 @@ from noodle_engine.machine.states import (
 )
 from noodle_engine.machine.upgrade import Fold, Upgrade, fold, fold_upgrade, requested
 from noodle_engine.targets.load import load_target
-from noodle_journal import Kind, Record
+from noodle_journal import Checkpoint, Kind, Record
 
 __all__ = [
     "JournalReader",
@@ -65,6 +69,10 @@ class JournalReader(Protocol):
         """The root of the tree over them."""
 
     @property
+    def checkpoint(self) -> Checkpoint | None:
+        """The last signed head: size and root of one moment; None for no records."""
+
+    @property
     def log_id(self) -> str:
         """Which journal it is (hexadecimal)."""
 
@@ -79,8 +87,11 @@ class JournalReader(Protocol):
 
 
 def head_of(journal: JournalReader) -> JournalHead:
-    """Size and root."""
-    return JournalHead(journal.size, journal.root.hex())
+    """Size and root, of one moment."""
+    signed = journal.checkpoint
+    if signed is None:
+        return JournalHead(0, journal.root.hex())
+    return JournalHead(signed.size, signed.root.hex())
 
 
 def entry_in(record: Record) -> Entry | None:
@@ -91,28 +102,41 @@ def entry_in(record: Record) -> Entry | None:
 
 
 def find_upgrade(journal: JournalReader, world: Fold, wanted: str) -> Upgrade:
-    """The upgrade whose id is, or begins with, `wanted`.
+    """The upgrade whose id is, or begins with, `wanted` (as `ids.matching_ids` reads it).
 
+    Cost: a beginning is looked for from the newest record back to the time that
+    it stands for; a whole id costs its own records.
     Raises UpgradeUnknown if there is none, or more than one.
     """
-    wanted = wanted.upper()
-    if wanted in world.upgrades:
-        return world.upgrades[wanted]
-    exact = _from_records(journal.read_run(wanted))
-    if exact is not None:
-        return exact
-    known = {
-        str(record.body["upgrade"])
-        for record in journal.read()
-        if record.kind is Kind.UPGRADE_REQUESTED
-    }
-    matches = sorted(one for one in known if one.startswith(wanted)) if wanted else []
+    text = wanted.strip().upper()
+    open_one = world.upgrades.get(text)
+    if open_one is not None:
+        return open_one
+    if is_upgrade_id(text):
+        matches = [text]
+    else:
+        matches = sorted({*matching_ids(wanted, world.upgrades), *_recorded_ids(journal, wanted)})
     if len(matches) != 1:
         raise UpgradeUnknown(wanted, matches)
     found = world.upgrades.get(matches[0]) or _from_records(journal.read_run(matches[0]))
     if found is None:
         raise UpgradeUnknown(wanted)
     return found
+
+
+def _recorded_ids(journal: JournalReader, wanted: str) -> Iterator[str]:
+    """The ids in the journal that `wanted` names, newest first.
+
+    An id holds the time at which it was made, which is not after its record's.
+    """
+    earliest_ms = earliest_id_ms(wanted)
+    if earliest_ms is None:
+        return
+    for record in journal.read_back(journal.size):
+        if record.at_ns // 1_000_000 < earliest_ms - CLOCK_JUMP_MS_MAX:
+            return
+        if record.kind is Kind.UPGRADE_REQUESTED:
+            yield from matching_ids(wanted, [str(record.body["upgrade"])])
 
 
 def _from_records(records: Iterable[Record]) -> Upgrade | None:
@@ -195,7 +219,7 @@ def upgrade_view(journal: JournalReader, upgrade: Upgrade) -> UpgradeView:
                 target=str(local_path(one.target)),
                 from_version=one.from_version,
                 to_version=one.to_version,
-                observed=_final(upgrade) if finished else _observed(upgrade, one.name),
+                observed=(_final(upgrade, one.name) if finished else _observed(upgrade, one.name)),
             )
             for one in upgrade.plan.components
         ),
@@ -208,7 +232,9 @@ def upgrade_view(journal: JournalReader, upgrade: Upgrade) -> UpgradeView:
     )
 
 
-def _final(upgrade: Upgrade) -> str:
+def _final(upgrade: Upgrade, name: str) -> str:
+    if name in upgrade.adopted:
+        return "foreign"
     return "new" if upgrade.state is State.COMMITTED else "old"
 
 
@@ -233,8 +259,8 @@ def _waiting(upgrade: Upgrade) -> Waiting | None:
         return Waiting("unpause")
     if upgrade.state in TERMINAL:
         return None
-    due = min(upgrade.timers.values(), default=None)
-    return Waiting("step", until_ms=due)
+    timer = BACK_TIMER if upgrade.undoing else TOTAL_TIMER
+    return Waiting("step", until_ms=upgrade.timers.get(timer))
 
 
 def _hold_view(upgrade: Upgrade) -> HoldView | None:
@@ -345,7 +371,7 @@ def _history_row(upgrade: Upgrade) -> HistoryRow:
                 target=str(local_path(one.target)),
                 from_version=one.from_version,
                 to_version=one.to_version,
-                observed=_final(upgrade) if ended else None,
+                observed=_final(upgrade, one.name) if ended else None,
             )
             for one in upgrade.plan.components
         ),
@@ -380,42 +406,53 @@ def _plain(kind: str) -> str:
     }.get(kind, kind)
 
 
-def replay(journal: JournalReader, at: int | None, only: str | None, world: Fold) -> ReplayView:
-    """What the records up to `at` say; at the end, also where live disk differs."""
+def replay(journal: JournalReader, at: int | None, only: str | None, live: Live) -> ReplayView:
+    """What the records up to `at` say; at the end, also where live and disk differ.
+
+    `live` is compared where the records reach the one up to which it is a fold.
+    """
     size = journal.size
-    stop = size if at is None else min(at, size)
+    stop = size if at is None else max(0, min(at, size))
     seen = Fold()
-    ended: dict[str, Upgrade] = {}
+    all_seen: dict[str, Upgrade] = {}
+    differs: list[str] = []
     for record in journal.read(1, stop + 1):
         entry = entry_in(record)
-        if entry is None:
-            continue
-        if entry.upgrade is not None:
-            before = seen.upgrades.get(entry.upgrade) or ended.get(entry.upgrade)
-            if before is not None:
-                ended[entry.upgrade] = fold_upgrade(before, entry)
-        seen = fold(seen, entry)
-        if entry.upgrade in seen.upgrades:
-            ended[entry.upgrade] = seen.upgrades[entry.upgrade]
-    differs = []
-    if stop == size:
-        if seen.components != world.components or seen.points != world.points:
+        if entry is not None:
+            before = all_seen.get(entry.upgrade or "")
+            if isinstance(entry.event, Requested):
+                all_seen[str(entry.upgrade)] = requested(entry)
+            elif before is not None:
+                all_seen[before.id] = fold_upgrade(before, entry)
+            seen = fold(seen, entry)
+        if record.seq == live.seq and _alive(seen) != _alive(live.world):
             differs.append("the live fold differs from the replayed one")
-        for name, installed in seen.components.items():
-            if any(one.name == name for u in seen.upgrades.values() for one in u.plan.components):
-                continue  # in the middle of an upgrade the upgrade itself says where it is
-            path = local_path(installed.target)
-            root = load_target(installed.kind).observe(path).root
-            if root != installed.root:
-                differs.append(f"{name}: {path} is not what the journal says ({root})")
+    if stop == size:
+        differs.extend(_differing(seen))
     return ReplayView(
         at=stop,
         size=size,
-        upgrades=tuple(
-            _upgrade_row(one)
-            for one in ended.values()
-            if only is None or one.id.startswith(only.upper())
-        ),
+        upgrades=tuple(_upgrade_row(one) for one in all_seen.values() if only in (None, one.id)),
         components=component_rows(seen, {}),
         differs=tuple(differs),
     )
+
+
+def _alive(world: Fold) -> tuple[object, ...]:
+    return world.components, world.points, world.upgrades
+
+
+def _differing(seen: Fold) -> Iterator[str]:
+    """Where a target is not what the records say, save in an open upgrade, which says so itself."""
+    moving = {one.name for upgrade in seen.upgrades.values() for one in upgrade.plan.components}
+    for name, installed in seen.components.items():
+        if name in moving:
+            continue
+        path = local_path(installed.target)
+        try:
+            root = load_target(installed.kind).observe(path).root
+        except Exception as error:  # noqa: BLE001 - replaying must not fail over one target
+            yield f"{name}: {path} cannot be looked at ({error})"
+            continue
+        if root != installed.root:
+            yield f"{name}: {path} is not what the journal says ({root})"

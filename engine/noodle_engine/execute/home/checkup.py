@@ -60,11 +60,11 @@ def examine_home(home: Home, environment: Mapping[str, str]) -> tuple[Check, ...
 def _world(home: Home, environment: Mapping[str, str]) -> tuple[Fold | None, str | None]:
     """What the journal holds, or nothing where it cannot be read: a check says why."""
     try:
-        reader, world = open_reader(home, environment)
+        reader, live = open_reader(home, environment)
     except NoodleError:
         return None, None
     try:
-        return world(), reader.log_id
+        return live().world, reader.log_id
     except NoodleError:
         return None, None
     finally:

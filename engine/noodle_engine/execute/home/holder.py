@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from noodle_engine.disk.failures import LockHeld
 from noodle_engine.disk.locks import lock_file, lock_holder
@@ -39,21 +40,43 @@ class Holder:
         self._closed = False
         self._server.start()
 
-    def _access(self, peer: Peer, permission: str, allowed: bool) -> None:  # noqa: FBT001
-        self.engine.record_access(Access(peer.name, permission, allowed, f"socket:{peer.pid}"))
+    def _access(
+        self,
+        peer: Peer,
+        permission: str,
+        arguments: Mapping[str, Any],
+        allowed: bool,  # noqa: FBT001 - the server calls it by position
+    ) -> None:
+        self.engine.record_access(
+            Access(peer.name, permission, allowed, f"socket:{peer.pid}"),
+            going_back=allowed and _leads_back(permission, arguments),
+        )
 
-    def close(self) -> None:
-        """Wait for what runs, stop listening, give the journal and the lock up."""
+    def close(self, *, leave: bool = False) -> None:
+        """Wait for what runs, answer who asked, give the socket, journal and lock up.
+
+        With `leave` what runs stops after its step, and nothing new is taken.
+        """
         with self._closing:
             if self._closed:
                 return
             self._closed = True
         try:
+            if leave:
+                self._server.stop()
+                self.engine.leave()
             self.engine.drain()
             self._server.close()
             self.engine.drain()
         finally:
             self.engine.close()
+
+
+def _leads_back(permission: str, arguments: Mapping[str, Any]) -> bool:
+    """Whether a request may lead back: a full disk must not refuse it at the door."""
+    plan = arguments.get("plan")
+    direction = plan.get("direction") if isinstance(plan, Mapping) else None
+    return permission in {"abort", "resume"} or (permission == "apply" and direction == "back")
 
 
 def take(home: Home, environment: Mapping[str, str], *, adopt: bool = False) -> Holder | None:

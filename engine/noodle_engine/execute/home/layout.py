@@ -10,6 +10,8 @@ H3. A home of another format, or without its journal, is never written to.
 
 from __future__ import annotations
 
+import errno
+import glob
 import os
 import shutil
 import stat
@@ -185,7 +187,7 @@ def create_home(path: Path, fill: Callable[[Path], T]) -> T:
         for folder in (*(stage / name for name in _FOLDERS), stage):
             fsync_folder(folder)
         if path.is_dir():
-            path.rmdir()
+            _remove_empty(path)
         if not rename_noreplace(stage, path):
             raise HomeExists(str(path))
         fsync_folder(path.parent)
@@ -200,6 +202,15 @@ def create_home(path: Path, fill: Callable[[Path], T]) -> T:
         if lock is not None:
             lock.release()
     return made
+
+
+def _remove_empty(path: Path) -> None:
+    try:
+        path.rmdir()
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise HomeExists(str(path)) from None  # another `init` was faster
+        raise
 
 
 def _refuse_existing(path: Path) -> None:
@@ -217,11 +228,18 @@ def _refuse_existing(path: Path) -> None:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove what a killed `init` left; one that still runs holds its lock."""
-    for left in path.parent.glob(f".{path.name}.init-*"):
+    """Remove what a killed `init` left; one that still runs has its number, and its lock."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.init-*"):
+        if _runs(left.name.rpartition("-")[2]):
+            continue
         try:
             lock = lock_file(left / "lock")
         except LockHeld:
             continue
         shutil.rmtree(left, ignore_errors=True)
         lock.release()
+
+
+def _runs(process: str) -> bool:
+    """Whether a process other than this one has that number."""
+    return process != str(os.getpid()) and Path("/proc", process).is_dir()

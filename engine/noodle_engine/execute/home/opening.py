@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from noodle_engine.disk.locks import FileLock
-from noodle_engine.execute.engine import Engine, fold_loaded
+from noodle_engine.execute.engine import Engine
 from noodle_engine.execute.failures import SettingsRefused
 from noodle_engine.execute.home.layout import Home, machine_id, settings_of
 from noodle_engine.execute.live_clock import LiveClock
+from noodle_engine.execute.recording import Live, fold_loaded
 from noodle_engine.machine.codec import encode
-from noodle_engine.machine.upgrade import Fold
 from noodle_engine.registry.store import ReleaseStore
 from noodle_journal import Identity, Journal, Reader
 from noodle_journal.keys import load_master_key
@@ -61,17 +61,18 @@ def master_key_of(home: Home, environment: Mapping[str, str], settled: Settled) 
     return load_master_key(variable=environment.get("NOODLE_JOURNAL_KEY"), file=key_file)
 
 
-def open_reader(home: Home, environment: Mapping[str, str]) -> tuple[Reader, Callable[[], Fold]]:
-    """A reader of the journal, and the fold as of its opening (made when asked for)."""
+def open_reader(home: Home, environment: Mapping[str, str]) -> tuple[Reader, Callable[[], Live]]:
+    """A reader of the journal, and the fold as of one moment (made when asked for)."""
     home.check()
     key = master_key_of(home, environment, settle(home, environment))
     reader = Journal.read_only(home.path, master_key=key)
 
-    def world() -> Fold:
+    def live() -> Live:
         loaded = reader.load()
-        return fold_loaded(loaded.state, loaded.records)
+        world = fold_loaded(loaded.state, loaded.records)
+        return Live(world, loaded.records[-1].seq if loaded.records else 0)
 
-    return reader, world
+    return reader, live
 
 
 def open_engine(
@@ -87,6 +88,7 @@ def open_engine(
     Raises what the journal says of a key, damage, place or head; the lock is
     released then.
     """
+    opened: Journal | None = None
     try:
         settled = settle(home, environment)
         key = master_key_of(home, environment, settled)
@@ -96,7 +98,7 @@ def open_engine(
             else EPOCH_SECONDS_DEFAULT
         )
         engine = Engine(home, lock, LiveClock(), ReleaseStore(home.path))
-        journal = Journal.open(
+        opened = journal = Journal.open(
             home.path,
             master_key=key,
             wall_ns=engine.clock.now_ns,
@@ -110,6 +112,8 @@ def open_engine(
         loaded = journal.load()
         engine.attach(journal, fold_loaded(loaded.state, loaded.records))
     except BaseException:
+        if opened is not None:
+            opened.close()
         lock.release()
         raise
     return engine

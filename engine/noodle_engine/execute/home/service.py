@@ -10,6 +10,9 @@ S1. Only the home's owner and root are answered, by the socket's peer
     credentials; each decision is an `access` record.
 S2. A client that goes away loses nothing: its upgrade goes on.
 S3. A request that cannot be read is refused and changes nothing.
+S4. A request is carried out only if its client could be told that it was read:
+    whoever gave up before that is right to say that nothing was changed.
+S5. What was read is answered before the holder ends, or lost with it.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +31,14 @@ from typing import Any, ClassVar
 
 import orjson
 
-from noodle_engine.execute.failures import HolderSilent, NotAuthorised
+from noodle_engine.execute.failures import (
+    AnswerLost,
+    HolderGone,
+    HolderSilent,
+    HomeUnusable,
+    NotAuthorised,
+    RequestMalformed,
+)
 from noodle_journal.errors import NoodleError
 
 __all__ = [
@@ -46,6 +57,7 @@ ANSWER_WAIT_S_MAX = 10.0
 """How long a holder may take to say that it has read a request."""
 SOCKET_PATH_BYTES_MAX = 107
 POLL_S_MAX = 0.2
+_CHUNK_BYTES = 1 << 16
 _FORMAT = 1
 
 Tell = Callable[[Mapping[str, Any]], None]
@@ -67,6 +79,9 @@ class Peer:
 
 Handler = Callable[[Peer, str, Mapping[str, Any], Tell], Mapping[str, Any]]
 """Answers one request: peer, operation, arguments, and how to tell what is heard."""
+
+
+AccessRecorder = Callable[[Peer, str, Mapping[str, Any], bool], None]
 
 
 class RemoteFailure(NoodleError):
@@ -103,100 +118,185 @@ def _reachable(path: Path) -> Iterator[str]:
 
 
 class Server:
-    """Listens on the home's socket until closed."""
+    """Listens on the home's socket until closed.
 
-    def __init__(
-        self, path: Path, owner: int, handler: Handler, access: Callable[[Peer, str, bool], None]
-    ) -> None:
+    `access` records each decision; it gets the peer, the operation, its
+    arguments, and whether it is allowed.
+    """
+
+    def __init__(self, path: Path, owner: int, handler: Handler, access: AccessRecorder) -> None:
         self._path = path
         self._owner = owner
         self._handler = handler
         self._access = access
         self._listener: socket.socket | None = None
-        self._slots = threading.BoundedSemaphore(CLIENTS_MAX)
+        self._clients = threading.Condition()
+        self._reading: set[socket.socket] = set()
+        self._answering = 0
+        self._closing = threading.Event()
 
     def start(self) -> None:
-        """Bind (0600) and listen. The caller holds the home's lock, so an old socket is dead."""
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        with contextlib.suppress(FileNotFoundError):
-            self._path.unlink()
-        with _reachable(self._path) as address:
-            listener.bind(address)
-        self._path.chmod(0o600)
-        listener.listen(CLIENTS_MAX)
-        self._listener = listener
-        threading.Thread(target=self._accept, name="socket", daemon=True).start()
+        """Bind (0600) and listen. The caller holds the home's lock, so an old socket is dead.
 
-    def close(self) -> None:
-        """Stop listening and remove the socket."""
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            with contextlib.suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)
-            listener.close()
+        Raises HomeUnusable; then nothing listens.
+        """
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
             with contextlib.suppress(FileNotFoundError):
                 self._path.unlink()
+            with _reachable(self._path) as address:
+                listener.bind(address)
+            self._path.chmod(0o600)
+            if os.geteuid() == 0 and self._owner != 0:
+                os.chown(self._path, self._owner, -1)  # the owner may ask root's process
+            listener.listen(CLIENTS_MAX)
+        except OSError as error:
+            listener.close()
+            why = f"its socket: {error.strerror or error}"
+            raise HomeUnusable(str(self._path.parent), why) from error
+        self._listener = listener
+        threading.Thread(target=self._accept, args=(listener,), name="socket", daemon=True).start()
 
-    def _accept(self) -> None:
-        while True:
-            listener = self._listener
-            if listener is None:
-                return
+    def stop(self) -> None:
+        """Stop listening, and remove the socket. What was read is answered still.
+
+        Whoever has not sent a whole request yet finds the connection closed.
+        """
+        self._closing.set()
+        listener, self._listener = self._listener, None
+        if listener is None:
+            return
+        with contextlib.suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        with contextlib.suppress(OSError):
+            self._path.unlink()
+        with self._clients:
+            for connection in self._reading:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Stop, and wait until all that was read is answered (law S5)."""
+        self.stop()
+        with self._clients:
+            while self._answering or self._reading:
+                self._clients.wait()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while not self._closing.is_set():
             try:
                 connection, _ = listener.accept()
             except OSError:
-                return
-            if not self._slots.acquire(blocking=False):
-                connection.close()
+                # No descriptor is left, or a client has gone: the next may come.
+                self._closing.wait(POLL_S_MAX)
                 continue
+            with self._clients:
+                full = len(self._reading) + self._answering >= CLIENTS_MAX
+                if full or self._closing.is_set():
+                    connection.close()
+                    continue
+                self._reading.add(connection)
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        try:
-            with connection:
-                self._answer(connection)
-        finally:
-            self._slots.release()
-
-    def _answer(self, connection: socket.socket) -> None:
-        gone = threading.Event()
-        write_lock = threading.Lock()
-
-        def send(message: Mapping[str, Any]) -> None:
-            if gone.is_set():
+        with connection:
+            line = _Line(connection)
+            request = None
+            try:
+                request = _Request.read(connection)
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+                line.send(_failure_line(RequestMalformed(str(error) or type(error).__name__)))
+            finally:
+                with self._clients:
+                    self._reading.discard(connection)
+                    taken = request is not None and not self._closing.is_set()
+                    self._answering += taken
+                    self._clients.notify_all()
+            if request is None or not taken:
                 return
-            with write_lock:
-                try:
-                    connection.sendall(orjson.dumps(message) + b"\n")
-                except OSError:
-                    gone.set()  # law S2: what it asked for goes on
+            try:
+                # A client that has given up was told that nothing was changed (law S4).
+                if line.send({"format": _FORMAT, "read": True}):
+                    self._answer(request, line)
+            finally:
+                with self._clients:
+                    self._answering -= 1
+                    self._clients.notify_all()
 
-        try:
-            peer = _peer(connection)
-            connection.settimeout(ANSWER_WAIT_S_MAX)
-            with connection.makefile("rb") as reader:
-                line = reader.readline(LINE_BYTES_MAX)
-            connection.settimeout(None)
-            request = orjson.loads(line)
-            operation = str(request["operation"])
-            arguments = dict(request.get("arguments") or {})
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            send(_failure_line(RemoteFailure({"problem": "the request cannot be read"}, 2)))
-            return
-        send({"format": _FORMAT, "read": True})
+    def _answer(self, request: _Request, line: _Line) -> None:
+        peer, operation, arguments = request.peer, request.operation, request.arguments
+
+        def tell(heard: Mapping[str, Any]) -> None:
+            line.send({"heard": dict(heard)})
+
         try:
             allowed = peer.uid in (0, self._owner)
-            self._access(peer, operation, allowed)
+            self._access(peer, operation, arguments, allowed)
             if not allowed:
                 raise NotAuthorised(peer.name, operation)
-            result = self._handler(
-                peer, operation, arguments, lambda heard: send({"heard": dict(heard)})
-            )
-            send({"result": dict(result)})
+            result = self._handler(peer, operation, arguments, tell)
+            line.send({"result": dict(result)})
         except NoodleError as failure:
-            send(_failure_line(failure))
+            line.send(_failure_line(failure))
         except Exception as failure:  # noqa: BLE001 - the client must hear of a bug
-            send(_failure_line(RemoteFailure({"code": "unexpected", "problem": f"{failure!r}"}, 1)))
+            bug = RemoteFailure({"code": "unexpected", "problem": f"{failure!r}"}, 1)
+            line.send(_failure_line(bug))
+
+
+class _Line:
+    """The way back to a client, until it is gone."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._gone = False
+        self._turn = threading.Lock()
+
+    def send(self, message: Mapping[str, Any]) -> bool:
+        """Send a message; False if the client is gone, or reads too slowly to wait for."""
+        with self._turn:
+            if not self._gone:
+                try:
+                    self._connection.settimeout(ANSWER_WAIT_S_MAX)
+                    self._connection.sendall(orjson.dumps(message, default=str) + b"\n")
+                except OSError:
+                    self._gone = True  # law S2: what it asked for goes on
+            return not self._gone
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What a client asks for, and who it is."""
+
+    peer: Peer
+    operation: str
+    arguments: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, connection: socket.socket) -> _Request:
+        """Read one request. Raises OSError, ValueError and their kin for what is none."""
+        peer = _peer(connection)
+        found = orjson.loads(_request_line(connection))
+        return cls(peer, str(found["operation"]), dict(found.get("arguments") or {}))
+
+
+def _request_line(connection: socket.socket) -> bytes:
+    """One whole line, within ANSWER_WAIT_S_MAX of now."""
+    until = time.monotonic() + ANSWER_WAIT_S_MAX
+    buffer = bytearray()
+    while True:
+        left = until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("it did not end in time")
+        connection.settimeout(left)
+        received = connection.recv(_CHUNK_BYTES)
+        if not received:
+            raise ValueError("it has no end")
+        buffer += received
+        if received.endswith(b"\n"):
+            return bytes(buffer)
+        if len(buffer) > LINE_BYTES_MAX:
+            raise ValueError(f"it is longer than {LINE_BYTES_MAX} bytes")
 
 
 def _failure_line(failure: NoodleError) -> dict[str, Any]:
@@ -244,7 +344,7 @@ def _lines(connection: socket.socket, stop: threading.Event | None) -> Iterator[
                 raise StoppedListening
             if limit_s is not None and waited_s >= limit_s:
                 raise TimeoutError("no answer in time")
-        received = connection.recv(1 << 16)
+        received = connection.recv(_CHUNK_BYTES)
         if not received:
             return
         buffer += received
@@ -267,23 +367,59 @@ class Client:
     ) -> Mapping[str, Any]:
         """Send one request and return its result.
 
-        Raises StoppedListening once `stop` is set (the holder goes on),
-        HolderSilent if nobody answers, and what the holder raised.
+        Raises HolderGone if nobody took the request and trying again may help,
+        HolderSilent if the holder does not take it (it never will then),
+        AnswerLost if it took it and never answered, StoppedListening once
+        `stop` is set (the holder goes on), and what the holder raised.
         """
         line = orjson.dumps({"operation": operation, "arguments": dict(arguments)}) + b"\n"
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-                connection.settimeout(ANSWER_WAIT_S_MAX)
-                with _reachable(self._path) as address:
-                    connection.connect(address)
-                connection.sendall(line)
-                lines = _lines(connection, stop)
-                if not next(lines, b""):
-                    raise self._silent("it closed the connection without an answer")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            self._send(connection, line)
+            lines = _lines(connection, stop)
+            if not self._taken(connection, lines):
+                raise HolderGone(
+                    str(self._home), self._holder(), "it closed the connection before it read"
+                )
+            try:
                 connection.settimeout(None)
                 return self._listen(lines, hear)
+            except (OSError, orjson.JSONDecodeError) as error:
+                raise self._lost(f"its socket: {error}") from error
+
+    def _send(self, connection: socket.socket, line: bytes) -> None:
+        try:
+            connection.settimeout(ANSWER_WAIT_S_MAX)
+            with _reachable(self._path) as address:
+                connection.connect(address)
+            connection.sendall(line)
+        except (FileNotFoundError, ConnectionError, BlockingIOError) as error:
+            why = f"its socket: {error.strerror or error}"
+            raise HolderGone(str(self._home), self._holder(), why) from error
         except OSError as error:
             raise self._silent(f"its socket: {error.strerror or error}") from error
+
+    def _taken(self, connection: socket.socket, lines: Iterator[bytes]) -> bool:
+        """Whether the holder says that it has read the request (law S4)."""
+        try:
+            first = next(lines, b"")
+        except ConnectionError:
+            return False
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RD)  # from here on its word cannot come
+                connection.settimeout(0)
+                if connection.recv(1):
+                    raise self._lost("it took the request too late") from error
+            raise self._silent(f"its socket: {error.strerror or error}") from error
+        if not first:
+            return False
+        try:
+            message = orjson.loads(first)
+            if "error" in message:
+                raise RemoteFailure(message["error"], int(message.get("exit_code", 1)))
+        except (ValueError, TypeError) as error:
+            raise self._silent("its first word is none of Noodle's") from error
+        return True
 
     def _listen(
         self, lines: Iterator[bytes], hear: Callable[[Mapping[str, Any]], None] | None
@@ -298,7 +434,10 @@ class Client:
             elif "result" in message:
                 found: Mapping[str, Any] = message["result"]
                 return found
-        raise self._silent("it ended before it answered")
+        raise self._lost("it ended before it answered")
 
     def _silent(self, cause: str) -> HolderSilent:
         return HolderSilent(str(self._home), self._holder(), cause)
+
+    def _lost(self, cause: str) -> AnswerLost:
+        return AnswerLost(str(self._home), self._holder(), cause)
