@@ -1,0 +1,243 @@
+"""Check the model with Spin: every property, what must be reachable, every seeded fault.
+
+`specs/run` is the command. It prints one line a search with the states it
+found, and ends with 1 if a property fails, if something that must be reachable
+is not, if the model never crashes, if code of the model is never reached, or
+if a seeded fault is not found by the property that should find it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from generate import table
+
+HERE = Path(__file__).parent
+SEARCH_SECONDS_MAX = 300
+DEPTH_STEPS_MAX = 100_000
+SEARCHES_AT_ONCE = 2
+INSTALL = {"spin": "apt-get install spin", "cc": "apt-get install gcc libc6-dev"}
+
+BLOCKS = "never_blocks"
+ENDS = "ends"
+PROPERTIES = (
+    BLOCKS,
+    "whole",
+    "right_side",
+    "same_side",
+    "old_kept",
+    "foreign_kept",
+    "in_order",
+    "runs_what_is_there",
+    "recorded_before_done",
+    "durable_before_recorded",
+    "acknowledged",
+    "final",
+    "holds_for_a_reason",
+    "abort_is_kept",
+    ENDS,
+)
+"""Each has to hold. `never_blocks` is Spin's own search for invalid end states:
+the search for `ends`, which assumes fairness, does not see a process that blocks."""
+
+REACHABLE = (
+    "never_crashes_twice",
+    "never_commits_after_a_crash",
+    "never_goes_back_after_both_flips",
+    "never_goes_back_on_crash",
+    "never_holds",
+    "never_half",
+)
+"""Each has to fail: a model that cannot do these proves nothing."""
+
+FAULTS = {
+    "FLIP_BEFORE_INTENT": "recorded_before_done",
+    "NO_FLUSH_BEFORE_DONE": "durable_before_recorded",
+    "PROBE_WITHOUT_FLUSH": "durable_before_recorded",
+    "STAGE_NOT_FLUSHED": "whole",
+    "ACKNOWLEDGE_BEFORE_COMMIT": "acknowledged",
+    "INTENT_TAKEN_FOR_DONE": "right_side",
+    "UNDO_TRUSTS_DONE": "holds_for_a_reason",
+    "ONE_NOT_UNDONE": "same_side",
+    "COMPONENTS_FORWARD": "in_order",
+    "HOOKS_FIRST": "runs_what_is_there",
+    "FOREIGN_OVERWRITTEN": "foreign_kept",
+    "FORWARD_WHILE_UNDOING": "abort_is_kept",
+    "PROBE_NEVER_COMES": BLOCKS,
+    "FAILED_STEP_DONE_AGAIN": ENDS,
+}
+"""What is broken on purpose, and the property that has to say so."""
+
+NEVER_REACHED = {"kept_target[0] = 3", "kept_target[1] = 3"}
+"""Only a fault gets there: the target torn by a power cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one search found."""
+
+    failed: bool
+    states: int
+    seconds: float
+    unreached: frozenset[str]
+    crashes: str
+
+
+class ModelBroken(Exception):
+    """The model does not compile, or a search does not end."""
+
+
+def build(folder: Path, *, crashes: int, fault: str | None = None) -> Path:
+    """Generate, translate and compile the model in `folder`; returns the program."""
+    folder.mkdir()
+    (folder / "table.pml").write_text(table())
+    shutil.copy(HERE / "engine.pml", folder)
+    defines = [f"-DCRASHES={crashes}"] + ([f"-D{fault}"] if fault else [])
+    run(["spin", *defines, "-a", "engine.pml"], folder)
+    run(["cc", "-O1" if fault else "-O2", "-w", "-o", "pan", "pan.c"], folder)
+    return folder / "pan"
+
+
+def run(command: list[str], folder: Path) -> str:
+    """The output of a command that has to succeed."""
+    ended = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=SEARCH_SECONDS_MAX, check=False
+    )
+    if ended.returncode != 0 or "syntax error" in ended.stdout:
+        raise ModelBroken(f"{' '.join(command)}\n{ended.stdout}{ended.stderr}")
+    return ended.stdout
+
+
+def search(program: Path, name: str) -> Found:
+    """Search all states for a violation of the property `name`."""
+    options = ["-noclaim"] if name == BLOCKS else ["-a", "-N", name]
+    if name == ENDS:
+        options.append("-f")
+    began = time.monotonic()
+    out = run([str(program), *options, f"-m{DEPTH_STEPS_MAX}", "-w22"], program.parent)
+    errors = re.search(r"errors: (\d+)", out)
+    states = re.search(r"(\d+) states, stored", out)
+    if errors is None or states is None or "search depth too small" in out:
+        raise ModelBroken(f"{name}: the search is not complete\n{out}")
+    return Found(
+        failed=errors.group(1) != "0",
+        states=int(states.group(1)),
+        seconds=time.monotonic() - began,
+        unreached=frozenset(re.findall(r'engine\.pml:\d+, state \d+, "(?!-end-)(.*)"', out)),
+        crashes="".join(re.findall(r"crashes tried: (.*)", out)),
+    )
+
+
+class Report:
+    """Prints verdicts and remembers whether one is bad."""
+
+    def __init__(self) -> None:
+        self.bad: list[str] = []
+
+    def say(self, name: str, found: Found, *, good: bool, verdict: str) -> None:
+        """One line."""
+        mark = "ok " if good else "BAD"
+        print(
+            f"{mark} {name:<34} {verdict:<38} {found.states:>9,} states {found.seconds:6.1f} s",
+            flush=True,
+        )
+        if not good:
+            self.bad.append(name)
+
+    def require(self, name: str, *, good: bool, text: str) -> None:
+        """One line that is no search."""
+        print(f"{'ok ' if good else 'BAD'} {name:<34} {text}", flush=True)
+        if not good:
+            self.bad.append(name)
+
+
+def check_properties(work: Path, pool: ThreadPoolExecutor, report: Report, *, full: bool) -> None:
+    """The sound model: what holds, what is reachable, what is never reached."""
+    large = build(work / "large", crashes=2)
+    small = large if full else build(work / "small", crashes=1)
+    programs = {name: small if name == ENDS else large for name in PROPERTIES}
+    order = (ENDS, *(name for name in PROPERTIES if name != ENDS))
+    searches = {name: pool.submit(search, programs[name], name) for name in order}
+    for name in PROPERTIES:
+        found = searches[name].result()
+        bound = "" if programs[name] is large else " (one crash)"
+        verdict = f"violated, see {name}" if found.failed else f"holds{bound}"
+        report.say(name, found, good=not found.failed, verdict=verdict)
+    whole = searches[BLOCKS].result()
+    counts = [int(count) for count in re.findall(r"\d+", whole.crashes)]
+    report.require("crashes tried", good=len(counts) == 2 and min(counts) > 0, text=whole.crashes)
+    report.require(
+        "code never reached",
+        good=whole.unreached == NEVER_REACHED,
+        text="; ".join(sorted(whole.unreached)),
+    )
+    for name in REACHABLE:
+        found = search(large, name)
+        verdict = "reached" if found.failed else "NOT REACHED"
+        report.say(
+            name.replace("never_", "reaches: ", 1), found, good=found.failed, verdict=verdict
+        )
+
+
+def check_fault(work: Path, fault: str) -> Found:
+    """Search the model with one fault for the property that has to find it."""
+    return search(build(work / fault, crashes=1, fault=fault), FAULTS[fault])
+
+
+def matrix(work: Path, pool: ThreadPoolExecutor) -> None:
+    """Which property finds which fault, as the table of the README."""
+
+    def row(fault: str) -> str:
+        program = build(work / f"matrix-{fault}", crashes=1, fault=fault)
+        names = [name for name in PROPERTIES if search(program, name).failed]
+        return f"| `{fault}` | {', '.join(f'`{name}`' for name in names)} |"
+
+    print("| fault | found by |\n|---|---|")
+    for line in pool.map(row, FAULTS):
+        print(line, flush=True)
+
+
+def main() -> int:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(prog="specs/run", description=__doc__)
+    parser.add_argument("--full", action="store_true", help="`ends` with two crashes too")
+    parser.add_argument("--matrix", action="store_true", help="every fault x every property")
+    chosen = parser.parse_args()
+    for program, install in INSTALL.items():
+        if shutil.which(program) is None:
+            print(f"{program} is missing: {install}", file=sys.stderr)
+            return 2
+    report = Report()
+    began = time.monotonic()
+    with (
+        tempfile.TemporaryDirectory(prefix="noodle-specs-") as folder,
+        ThreadPoolExecutor(SEARCHES_AT_ONCE) as pool,
+    ):
+        work = Path(folder)
+        if chosen.matrix:
+            matrix(work, pool)
+            return 0
+        check_properties(work, pool, report, full=chosen.full)
+        faults = {fault: pool.submit(check_fault, work, fault) for fault in FAULTS}
+        for fault, future in faults.items():
+            found = future.result()
+            verdict = (
+                f"found by {FAULTS[fault]}" if found.failed else f"NOT FOUND by {FAULTS[fault]}"
+            )
+            report.say(f"fault: {fault.lower()}", found, good=found.failed, verdict=verdict)
+    print(f"{len(report.bad)} bad, {time.monotonic() - began:.0f} s")
+    return 1 if report.bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
