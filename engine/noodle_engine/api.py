@@ -6,6 +6,9 @@ lock: whoever gets it becomes the engine, listens on the home's socket and
 carries them out; whoever finds it held asks the holder, with the same answer.
 """
 
+# ruff: noqa: PLC0415
+# A question pays for reading only: what changes or examines is imported where it is used.
+
 from __future__ import annotations
 
 import contextlib
@@ -16,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from noodle_engine.disk.failures import LockHeld
 from noodle_engine.disk.locks import lock_file, lock_holder
@@ -41,8 +44,6 @@ from noodle_engine.execute.failures import (
     NothingInstalled,
     WaitInterrupted,
 )
-from noodle_engine.execute.home.checkup import DoctorView, examine_home
-from noodle_engine.execute.home.holder import Holder, client_of, take
 from noodle_engine.execute.home.layout import Home, create_home, find_home, machine_id
 from noodle_engine.execute.home.opening import (
     by_name,
@@ -51,17 +52,18 @@ from noodle_engine.execute.home.opening import (
     releases_of,
     settle,
 )
-from noodle_engine.execute.home.service import StoppedListening
-from noodle_engine.execute.planning import Planner, read_plan, write_plan
 from noodle_engine.execute.recording import Heard, Live
 from noodle_engine.machine.codec import decode, encode
 from noodle_engine.machine.plan import Plan, plan_hash
 from noodle_engine.machine.states import OnCrash, Release
 from noodle_engine.machine.upgrade import Fold
-from noodle_engine.registry.publisher import make_publisher_key
-from noodle_journal import Created, Journal, Reader, backup, restore, verify
-from noodle_journal.keys import encode_recovery, make_key_file
 from noodle_policies.settings.model import settings_hash
+
+if TYPE_CHECKING:
+    from noodle_engine.execute.home.checkup import DoctorView
+    from noodle_engine.execute.home.holder import Holder
+    from noodle_engine.execute.planning import Planner
+    from noodle_journal import Created, Reader
 
 __all__ = ["Noodle", "UpgradeEvent", "Waiting"]
 
@@ -272,6 +274,8 @@ class Noodle:
     def _planner(
         self, journal: reading.JournalReader, world: Fold, *, take_over: bool = False
     ) -> Planner:
+        from noodle_engine.execute.planning import Planner
+
         settled = settle(self._home, self._environment)
         by_key = settled.loaded.by_key if settled.loaded else {}
         return Planner(
@@ -286,17 +290,23 @@ class Noodle:
     @staticmethod
     def load_plan(path: Path) -> Plan:
         """Read a plan file. Raises PlanMalformed."""
+        from noodle_engine.execute.planning import read_plan
+
         return read_plan(path)
 
     @staticmethod
     def save_plan(plan: Plan, path: Path) -> None:
         """Write a plan file. Raises PlanMalformed."""
+        from noodle_engine.execute.planning import write_plan
+
         write_plan(plan, path)
 
     # -- changes ----------------------------------------------------------
 
     def _hold(self) -> Holder | None:
         """The holder, if this process holds the home or can; else None: ask by the socket."""
+        from noodle_engine.execute.home.holder import take
+
         with self._guard:
             if self._holder is None:
                 self._holder = take(self._home, self._environment)
@@ -347,6 +357,9 @@ class Noodle:
     def _ask(
         self, operation: str, arguments: Mapping[str, Any], waiting: Waiting
     ) -> tuple[UpgradeView, ...]:
+        from noodle_engine.execute.home.holder import client_of
+        from noodle_engine.execute.home.service import StoppedListening
+
         def hear(heard: Mapping[str, Any]) -> None:
             if waiting.follow is not None:
                 waiting.follow(decode(UpgradeEvent, heard))
@@ -489,6 +502,8 @@ class Noodle:
 
     def backup(self, destination: Path) -> None:
         """Copy the journal, beside whoever writes, into a new file."""
+        from noodle_journal import backup
+
         backup(self._home.path, destination)
 
     @staticmethod
@@ -498,6 +513,8 @@ class Noodle:
         It is read-only until `take_over`. Raises HolderSilent if a process
         holds the home.
         """
+        from noodle_journal import restore
+
         where = find_home(home, os.environ, os.geteuid())
         where.check()
         try:
@@ -512,11 +529,15 @@ class Noodle:
     @staticmethod
     def doctor(home: Path | str | None = None) -> DoctorView:
         """Examine machine, home, journal and targets. Changes nothing that lasts."""
+        from noodle_engine.execute.home.checkup import DoctorView, examine_home
+
         where = find_home(home, os.environ, os.geteuid())
         return DoctorView(examine_home(where, os.environ))
 
     def take_over(self) -> None:
         """Let this home's journal, which was copied or moved here, be written again."""
+        from noodle_engine.execute.home.holder import take
+
         with self._guard:
             if self._holder is not None:
                 if self._holder.engine.journal.elsewhere is None:
@@ -559,6 +580,10 @@ def _hearing(follow: Follow | None) -> Callable[[Heard], None] | None:
 
 
 def _init(home: Home, master_key: bytes | None) -> InitView:
+    from noodle_engine.registry.publisher import make_publisher_key
+    from noodle_journal import Journal
+    from noodle_journal.keys import encode_recovery, make_key_file
+
     key = master_key
 
     def fill(folder: Path) -> Created:
@@ -581,6 +606,8 @@ def _init(home: Home, master_key: bytes | None) -> InitView:
 def _verdict(
     folder: Path, key: bytes | None, public_key: bytes | None, *, every_signature: bool
 ) -> AuditVerdict:
+    from noodle_journal import verify
+
     report = verify(folder, master_key=key, public_key=public_key, every_signature=every_signature)
     bad = report.first_bad
     return AuditVerdict(

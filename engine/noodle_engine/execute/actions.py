@@ -16,7 +16,6 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from noodle_engine.execute.commands.children import Ended, environment_for, run_child
 from noodle_engine.execute.commands.health import Attempt, attempt_once, named, watch
@@ -26,22 +25,17 @@ from noodle_engine.machine.decide import Do, Probe, ProbeAnswer, Probed, StepRes
 from noodle_engine.machine.plan import Hook, HookPoint, PlanComponent, Step, StepName
 from noodle_engine.machine.records import Observation
 from noodle_engine.machine.states import HoldReason, Outcome
-from noodle_engine.machine.text import path_bytes
 from noodle_engine.machine.upgrade import Upgrade
 from noodle_engine.targets.base import Source, StepContext
 from noodle_engine.targets.failures import ForeignFound
 from noodle_engine.targets.load import load_target
+from noodle_engine.targets.place import local_path
 from noodle_journal.errors import NoodleError
 from noodle_journal.failures import JournalError, JournalFull
 
-__all__ = ["Performer", "local_path"]
+__all__ = ["Performer"]
 
 _HOOKS = frozenset(point.value for point in HookPoint)
-
-
-def local_path(text: str) -> Path:
-    """The path that a stored text stands for."""
-    return Path(os.fsdecode(path_bytes(text)))
 
 
 class RecordingFailed(Exception):

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from noodle_engine.execute.actions import Performer, local_path
+from noodle_engine.execute.actions import Performer
 from noodle_engine.execute.commands.processes import Identity, end_orphan
 from noodle_engine.machine.decide import (
     Action,
@@ -38,6 +38,7 @@ from noodle_engine.machine.states import TERMINAL, Reason
 from noodle_engine.machine.upgrade import Upgrade
 from noodle_engine.targets.base import Source, TargetLock
 from noodle_engine.targets.load import load_target
+from noodle_engine.targets.place import local_path
 from noodle_journal.errors import NoodleError
 from noodle_journal.failures import JournalFull
 

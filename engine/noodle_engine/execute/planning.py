@@ -14,7 +14,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import orjson
 
@@ -44,7 +44,7 @@ from noodle_engine.machine.plan import (
     steps_for,
 )
 from noodle_engine.machine.states import Direction
-from noodle_engine.machine.text import path_bytes, path_text
+from noodle_engine.machine.text import path_text
 from noodle_engine.machine.upgrade import Fold, Installed, Point
 from noodle_engine.registry.manifest import ReleaseManifest
 from noodle_engine.registry.names import parse_wanted
@@ -52,6 +52,7 @@ from noodle_engine.registry.store import Release, ReleaseStore
 from noodle_engine.registry.versions import VersionRange, precedes
 from noodle_engine.targets.base import Source, Target, TargetPlan, TargetRequest
 from noodle_engine.targets.load import load_target
+from noodle_engine.targets.place import local_path
 from noodle_journal.errors import NoodleError
 
 __all__ = [
@@ -121,8 +122,8 @@ class Planner:
         point = self._point(name, version)
         installed = self.world.components.get(name)
         target = load_target(point.kind)
-        path = Path(_decoded(point.target))
-        source = Source(Path(_decoded(point.location)), point.content or "", point=True)
+        path = local_path(point.target)
+        source = Source(local_path(point.location), point.content or "", point=True)
         found = target.plan(self._request(name, path, source, installed))
         manifest = self._manifest_of(name, point.version)
         # A version without a manifest of its own still has to be restarted.
@@ -178,7 +179,7 @@ class Planner:
         if installed is not None and installed.target != path_text(str(path)):
             raise NotCompatible(
                 problem=f"{manifest.name} {manifest.version} has its target at {path}",
-                cause=f"the installed one is at {_decoded(installed.target)}",
+                cause=f"the installed one is at {local_path(installed.target)}",
                 remedy="give it the same target, or remove the old one first "
                 f"(`noodle apply --remove {manifest.name}`)",
             )
@@ -212,7 +213,7 @@ class Planner:
         if installed is None:
             raise NothingInstalled(name)
         target = load_target(installed.kind)
-        found = target.plan(self._request(name, Path(_decoded(installed.target)), None, installed))
+        found = target.plan(self._request(name, local_path(installed.target), None, installed))
         manifest = self._manifest_of(name, installed.version)
         component = PlanComponent(
             name=name,
@@ -327,7 +328,7 @@ def check_free(components: Sequence[PlanComponent], world: Fold) -> None:
     for name, path in planned:
         for other, other_path in (*taken, *planned, *busy):
             if other != name and _overlap(path, other_path):
-                raise TargetsOverlap(name, other, _decoded(path))
+                raise TargetsOverlap(name, other, str(local_path(path)))
 
 
 def _in_range(version: str, wanted: str) -> bool:
@@ -335,7 +336,7 @@ def _in_range(version: str, wanted: str) -> bool:
 
 
 def _overlap(first: str, second: str) -> bool:
-    one, two = PurePath(_decoded(first)), PurePath(_decoded(second))
+    one, two = local_path(first), local_path(second)
     return one == two or one in two.parents or two in one.parents
 
 
@@ -396,10 +397,6 @@ def _expected_seconds(component: PlanComponent) -> int:
     return (waits + 999) // 1000
 
 
-def _decoded(text: str) -> str:
-    return path_bytes(text).decode("utf-8", "surrogateescape")
-
-
 def check_world(
     plan: Plan, world: Fold, settings_hash: str, observe: Callable[[Target, Path], str]
 ) -> None:
@@ -434,7 +431,7 @@ def _versions_moved(plan: Plan, world: Fold) -> Iterator[str]:
 
 def _moved(plan: Plan, settings_hash: str, observe: Callable[[Target, Path], str]) -> Iterator[str]:
     for component in plan.components:
-        root = observe(load_target(component.kind), Path(_decoded(component.target)))
+        root = observe(load_target(component.kind), local_path(component.target))
         if root != plan.world.targets.get(component.name):
             yield f"the target of {component.name} changed on disk"
     if plan.direction is Direction.FORWARD and settings_hash != plan.world.settings_hash:

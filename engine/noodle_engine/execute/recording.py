@@ -17,13 +17,16 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from noodle_engine.machine.failures import InvariantBroken
 from noodle_engine.machine.records import Entry, entry_of
 from noodle_engine.machine.upgrade import Fold, fold, fold_state
-from noodle_journal import Journal, Kind, NewRecord, Record
+from noodle_journal import Kind, NewRecord, Record
 from noodle_journal.failures import JournalIoError
+
+if TYPE_CHECKING:
+    from noodle_journal import Journal  # who only reads does not pay for the writer
 
 __all__ = ["Heard", "Live", "Recorder", "fold_loaded"]
 

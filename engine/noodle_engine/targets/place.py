@@ -8,6 +8,7 @@ upgrade.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,18 @@ from noodle_engine.disk.failures import LockHeld
 from noodle_engine.disk.locks import FileLock, lock_file, read_mark, write_mark
 from noodle_engine.disk.names import make_folder
 from noodle_engine.disk.paths import target_path
+from noodle_engine.machine.text import path_bytes
 from noodle_engine.targets.failures import TargetBusy, TargetOwned
 
-__all__ = ["FOREIGN_NAMES_MAX", "Place", "check_owner", "lock_target", "place_of"]
+__all__ = ["FOREIGN_NAMES_MAX", "Place", "check_owner", "local_path", "lock_target", "place_of"]
 
 FOREIGN_NAMES_MAX = 100
 """How many foreign objects one upgrade may have set aside."""
+
+
+def local_path(text: str) -> Path:
+    """The path that a stored text stands for."""
+    return Path(os.fsdecode(path_bytes(text)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from noodle_engine.execute.actions import local_path
 from noodle_engine.execute.answers.views import (
     AuditEntry,
     ComponentLine,
@@ -41,6 +40,7 @@ from noodle_engine.machine.states import (
 )
 from noodle_engine.machine.upgrade import Fold, Upgrade, fold, fold_upgrade, requested
 from noodle_engine.targets.load import load_target
+from noodle_engine.targets.place import local_path
 from noodle_journal import Checkpoint, Kind, Record
 
 __all__ = [

@@ -10,12 +10,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from noodle_engine.execute.actions import local_path
 from noodle_engine.execute.failures import HomeUnusable
 from noodle_engine.execute.home.doctor import Check, Facts, examine, this_machine
 from noodle_engine.execute.home.layout import Home
 from noodle_engine.execute.home.opening import master_key_of, open_reader, settle
 from noodle_engine.machine.upgrade import Fold
+from noodle_engine.targets.place import local_path
 from noodle_journal import verify
 from noodle_journal.errors import NoodleError
 from noodle_journal.storage.database import check_sqlite

@@ -10,18 +10,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from noodle_engine.disk.locks import FileLock
-from noodle_engine.execute.engine import Engine
 from noodle_engine.execute.failures import SettingsRefused
 from noodle_engine.execute.home.layout import Home, machine_id, settings_of
-from noodle_engine.execute.live_clock import LiveClock
 from noodle_engine.execute.recording import Live, fold_loaded
 from noodle_engine.machine.codec import encode
 from noodle_engine.registry.store import ReleaseStore
-from noodle_journal import Identity, Journal, Reader
+from noodle_journal import Reader
 from noodle_journal.keys import load_master_key
 from noodle_policies.settings.sources import Loaded
+
+if TYPE_CHECKING:
+    from noodle_engine.disk.locks import FileLock
+    from noodle_engine.execute.engine import Engine
+    from noodle_journal import Journal
 
 __all__ = ["Settled", "master_key_of", "open_engine", "open_reader", "settle"]
 
@@ -65,7 +68,7 @@ def open_reader(home: Home, environment: Mapping[str, str]) -> tuple[Reader, Cal
     """A reader of the journal, and the fold as of one moment (made when asked for)."""
     home.check()
     key = master_key_of(home, environment, settle(home, environment))
-    reader = Journal.read_only(home.path, master_key=key)
+    reader = Reader(home.path, master_key=key)
 
     def live() -> Live:
         loaded = reader.load()
@@ -88,6 +91,11 @@ def open_engine(
     Raises what the journal says of a key, damage, place or head; the lock is
     released then.
     """
+    # Most commands only read: they do not pay for the writer and the driver.
+    from noodle_engine.execute.engine import Engine  # noqa: PLC0415
+    from noodle_engine.execute.live_clock import LiveClock  # noqa: PLC0415
+    from noodle_journal import Identity, Journal  # noqa: PLC0415
+
     opened: Journal | None = None
     try:
         settled = settle(home, environment)
