@@ -22,6 +22,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,12 +49,41 @@ from noodle_engine.machine.decide import Action, ReleaseHold, Said, TurnBack
 from noodle_engine.machine.failures import MessageRefused
 from noodle_engine.machine.plan import Plan, StepName
 from noodle_engine.machine.records import entry_of
-from noodle_engine.machine.states import TERMINAL, OnCrash, Reason, Release, State
+from noodle_engine.machine.states import (
+    TERMINAL,
+    HoldReason,
+    OnCrash,
+    Reason,
+    Release,
+    State,
+)
 from noodle_engine.machine.upgrade import Fold, Upgrade, fold, fold_upgrade, requested
 from noodle_engine.registry.store import ReleaseStore
+from noodle_engine.targets.failures import TargetChanged
 
 NAMES = ("web", "api")
 VERSIONS = ("1.0.0", "1.1.0", "1.2.0", "2.0.0")
+STRANGE = "a stranger's own"
+WATCHED = (StepName.STAGE, StepName.SWAP, StepName.HEALTH, StepName.RECHECK, StepName.POINT)
+Place = tuple[StepName, bool, bool, bool]
+PLACES = st.one_of(
+    st.sampled_from(
+        [
+            (name, undo, performed, last)
+            for name, undo in (
+                (StepName.SWAP, False),
+                (StepName.SWAP, True),
+                (StepName.STAGE, False),
+            )
+            for performed in (False, True)
+            for last in (False, True)
+        ]
+    ),
+    st.tuples(st.sampled_from(WATCHED), st.just(value=False), st.booleans(), st.booleans()),
+)
+"""Where a process may stop: step, its undo, performed and not yet recorded, last component."""
+SEEN: Counter[str] = Counter()
+"""How often what the laws are about has happened, over all examples."""
 SICK = "1.2.0"
 """The version whose health check fails."""
 STEPS_MAX = 200
@@ -115,7 +145,10 @@ class EngineUnderCrashes(RuleBasedStateMachine):
         self.committed: dict[str, str | None] = dict.fromkeys(NAMES)
         self.promised: set[str] = set()
         self.ended: dict[str, State] = {}
+        self.strange: set[str] = set()
+        self.had: dict[str, set[str]] = {name: set() for name in NAMES}
         self.requests = 0
+        self.aborts = 0
         self.engine: Engine | None = None
         self.driving: Driving | None = None
         self.action: Action | None = None
@@ -125,6 +158,14 @@ class EngineUnderCrashes(RuleBasedStateMachine):
     def teardown(self) -> None:
         self._die()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _saw(self, what: str) -> None:
+        """Count what happened, with where the act under way stands."""
+        SEEN[what] += 1
+        if self.action is not None:
+            done = "performed" if self.result is not None else "decided"
+            undo = "undo " if getattr(self.action, "undo", False) else ""
+            SEEN[f"{what}: {undo}{self.action.step.name.value} {done}"] += 1
 
     # -- the process ------------------------------------------------------
 
@@ -163,30 +204,42 @@ class EngineUnderCrashes(RuleBasedStateMachine):
     @rule(
         versions=st.dictionaries(st.sampled_from(NAMES), st.sampled_from(VERSIONS), min_size=1),
         on_crash=st.sampled_from(OnCrash),
+        place=PLACES,
     )
-    def request(self, versions: dict[str, str], on_crash: OnCrash) -> None:
-        """Ask for an upgrade of one component or of both."""
+    def request(self, versions: dict[str, str], on_crash: OnCrash, place: Place) -> None:
+        """Ask for an upgrade of one component or of both, and go as far as `place`."""
         wanted = [
             f"{name}@{version}"
             for name, version in sorted(versions.items())
             if (self.committed[name] or "0.0.0") < version
         ]
         if wanted:
-            self._submit(self._planner().forward(wanted).plan, on_crash)
+            with self._foreign_refused():
+                self._submit(self._planner().forward(wanted).plan, on_crash, place)
 
     @precondition(_idle)
-    @rule(name=st.sampled_from(NAMES))
-    def remove(self, name: str) -> None:
+    @rule(name=st.sampled_from(NAMES), place=PLACES)
+    def remove(self, name: str, place: Place) -> None:
         """Ask for an upgrade to nothing."""
         if self.committed[name] is not None:
-            self._submit(self._planner().forward([], [name]).plan, OnCrash.FORWARD)
+            with self._foreign_refused():
+                self._submit(self._planner().forward([], [name]).plan, OnCrash.FORWARD, place)
 
     @precondition(_idle)
-    @rule(name=st.sampled_from(NAMES))
-    def go_back(self, name: str) -> None:
+    @rule(name=st.sampled_from(NAMES), place=PLACES)
+    def go_back(self, name: str, place: Place) -> None:
         """Ask for the newest kept old."""
         if any(point.component == name for point in self._open().world.points):
-            self._submit(self._planner().back(name).plan, OnCrash.FORWARD)
+            with self._foreign_refused():
+                self._submit(self._planner().back(name).plan, OnCrash.FORWARD, place)
+
+    @contextlib.contextmanager
+    def _foreign_refused(self) -> Iterator[None]:
+        """Planning may refuse what a stranger left, and nothing else."""
+        try:
+            yield
+        except TargetChanged:
+            assert self.strange
 
     def _planner(self) -> Planner:
         engine = self._open()
@@ -198,7 +251,7 @@ class EngineUnderCrashes(RuleBasedStateMachine):
             now_ms=lambda: 0,
         )
 
-    def _submit(self, plan: Plan | None, on_crash: OnCrash) -> None:
+    def _submit(self, plan: Plan | None, on_crash: OnCrash, place: Place) -> None:
         if plan is None:
             return
         self.requests += 1
@@ -214,12 +267,14 @@ class EngineUnderCrashes(RuleBasedStateMachine):
         )
         self.promised.add(upgrade)
         self._drive(upgrade, resumed=False)
+        self._go_to(place)
 
     @precondition(_left_open)
-    @rule()
-    def resume(self) -> None:
-        """Any process takes an open upgrade up."""
+    @rule(place=PLACES)
+    def resume(self, place: Place) -> None:
+        """Any process takes an open upgrade up, and comes as far as `place`."""
         self._drive(self._open_upgrades()[0], resumed=True)
+        self._go_to(place)
 
     def _drive(self, upgrade: str, *, resumed: bool) -> None:
         self.upgrade = upgrade
@@ -239,31 +294,62 @@ class EngineUnderCrashes(RuleBasedStateMachine):
             self.result = self.driving.perform(self.action)
 
     @precondition(_busy)
-    @rule(acts=st.integers(2, 40))
-    def go_on(self, acts: int) -> None:
-        """The same, some way further."""
-        for _ in range(acts):
-            if self.driving is None:
+    @rule(place=PLACES)
+    def go_further(self, place: Place) -> None:
+        """On to another place."""
+        self._go_to(place)
+
+    def _go_to(self, place: Place) -> None:
+        """On to where an act is decided, or performed and not yet recorded."""
+        for _ in range(STEPS_MAX):
+            if self.driving is None or self._stands_at(place):
                 break
             self.act()
 
-    @precondition(_busy)
+    def _stands_at(self, place: Place) -> bool:
+        name, undo, performed, last = place
+        if self.action is None or self.action.step.name is not name:
+            return False
+        if getattr(self.action, "undo", False) is not undo:
+            return False
+        upgrade = self._open().open_upgrade(self.upgrade or "")
+        final = upgrade.plan.components[-1].name == self.action.step.component
+        return (self.result is not None) == performed and (undo or final == last)
+
+    def _can_abort(self) -> bool:
+        """An upgrade is open; that it may be refused then is told once in a while."""
+        return (self._busy() or self._left_open()) and self.aborts < self.requests + 1
+
+    @precondition(_can_abort)
     @rule()
     def abort(self) -> None:
-        """A person aborts while it runs. A refusal leaves it as it is."""
+        """A person aborts, while it runs or after a crash. A refusal leaves it as it is."""
+        self.aborts += 1
         engine = self._open()
-        assert self.upgrade is not None
-        if self.upgrade not in engine.world.upgrades:
+        upgrade = self.upgrade if self.driving is not None else self._open_upgrades()[0]
+        if upgrade is None or upgrade not in engine.world.upgrades:
             return
+        self._saw("abort")
         before = engine.world
         try:
-            engine.say(self.upgrade, TurnBack(Reason.CANCELLED), actor="law")
+            engine.say(upgrade, TurnBack(Reason.CANCELLED), actor="law")
         except MessageRefused:
             assert engine.world == before
 
+    @precondition(lambda self: self._busy() and self.requests > 1 and not self.strange)
+    @rule(name=st.sampled_from(NAMES))
+    def stranger(self, name: str) -> None:
+        """Somebody else replaces a target in the middle of an upgrade."""
+        self._saw("stranger")
+        self.targets[name].unlink(missing_ok=True)
+        self.targets[name].write_text(STRANGE)
+        self.strange.add(name)
+
+    @precondition(_busy)
     @rule()
     def crash(self) -> None:
         """The process dies here, and another opens the home."""
+        self._saw("crash")
         self._die()
         self._open()
 
@@ -275,7 +361,13 @@ class EngineUnderCrashes(RuleBasedStateMachine):
         self._die()
         self._open()
 
-    @precondition(_left_open)
+    def _held(self) -> bool:
+        return (
+            self._left_open()
+            and self._open().world.upgrades[self._open_upgrades()[0]].hold is not None
+        )
+
+    @precondition(_held)
     @rule(release=st.sampled_from(Release))
     def release_hold(self, release: Release) -> None:
         """A person ends a hold, if there is one and it can be ended so."""
@@ -283,6 +375,7 @@ class EngineUnderCrashes(RuleBasedStateMachine):
         upgrade = engine.world.upgrades[self._open_upgrades()[0]]
         if upgrade.hold is None:
             return
+        self._saw(f"hold {upgrade.hold.reason.value} {release.value}")
         with contextlib.suppress(MessageRefused):
             engine.say(upgrade.id, ReleaseHold(release), actor="law")
 
@@ -350,7 +443,18 @@ class EngineUnderCrashes(RuleBasedStateMachine):
                     if component.name == name and swap.attempt > 0:
                         to = component.to_version
                         allowed.add(content(name, to) if to else None)
+            if name in self.strange:
+                allowed.add(STRANGE)
             assert found in allowed, (name, found, allowed)
+
+    @invariant()
+    def what_a_stranger_left_is_never_lost(self) -> None:
+        """G3: it is still in the target, or kept beside it."""
+        files = [path for path in (self.folder / "srv").rglob("*") if path.is_file()]
+        for name in self.strange:
+            assert any(name in path.name or name in str(path) for path in files)
+        if self.strange:
+            assert any(path.read_text() == STRANGE for path in files)
 
     @invariant()
     def committed_model_follows_terminal_states(self) -> None:
@@ -360,14 +464,18 @@ class EngineUnderCrashes(RuleBasedStateMachine):
         for name in NAMES:
             installed = self.engine.world.components.get(name)
             self.committed[name] = installed.version if installed else None
+            if installed and installed.version:
+                self.had[name].add(installed.version)
 
     @invariant()
     def at_rest_nothing_is_left_beside_a_target(self) -> None:
-        """When no upgrade is open, no staged object is left."""
+        """When no upgrade is open, no staged object is left; only an old that nobody may drop."""
         if self.engine is None or self.engine.world.upgrades:
             return
-        left = [path.name for path in (self.folder / "srv").glob(".*.next-*")]
-        assert not left
+        for path in (self.folder / "srv").glob(".*.next-*"):
+            name = path.name.split(".")[1]
+            assert name in self.strange
+            assert path.read_text() in {STRANGE, *(content(name, one) for one in self.had[name])}
 
 
 def _resume_until_rest(machine: EngineUnderCrashes) -> Iterator[str]:
@@ -376,10 +484,13 @@ def _resume_until_rest(machine: EngineUnderCrashes) -> Iterator[str]:
         if machine.driving is None and not engine.world.upgrades:
             return
         if machine.driving is None:
+            upgrade_id = machine._open_upgrades()[0]
             upgrade = engine.world.upgrades[machine._open_upgrades()[0]]
             if upgrade.hold is not None:
-                engine.say(upgrade.id, ReleaseHold(Release.BACK), actor="law")
-            machine.resume()
+                foreign = upgrade.hold.reason is HoldReason.FOREIGN
+                how = Release.RESTORE if foreign else Release.BACK
+                engine.say(upgrade.id, ReleaseHold(how), actor="law")
+            machine._drive(upgrade_id, resumed=True)
         for _ in range(STEPS_MAX):
             if machine.driving is None:
                 break
@@ -414,4 +525,29 @@ EngineComesToRest.TestCase.settings = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-TestEngineUnderCrashes = EngineComesToRest.TestCase
+
+
+WANTED = (
+    "crash: swap decided",
+    "crash: swap performed",
+    "crash: undo swap decided",
+    "crash: undo swap performed",
+    "crash: stage performed",
+    "crash: point performed",
+    "crash: recheck decided",
+    "abort: swap decided",
+    "abort: swap performed",
+    "abort: recheck decided",
+    "hold foreign restore",
+    "hold foreign adopt",
+    "hold foreign retry",
+    "stranger: swap decided",
+    "stranger: swap performed",
+)
+
+
+def test_the_laws_met_what_they_are_about() -> None:
+    """A run that never crashes in a swap proves nothing: what must have happened has."""
+    EngineComesToRest.TestCase("runTest").runTest()
+    missing = [what for what in WANTED if not SEEN[what]]
+    assert not missing, f"never happened: {missing}; happened: {dict(SEEN)}"

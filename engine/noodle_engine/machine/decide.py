@@ -254,8 +254,10 @@ _UNDO_RANK: dict[StepName, int] = {
 
 
 def _needs_undo(upgrade: Upgrade, step: Step) -> bool:
-    if step.name not in _UNDO_RANK or step.component in upgrade.adopted:
+    if step.name not in _UNDO_RANK:
         return False
+    if step.name is StepName.SWAP and step.component in upgrade.adopted:
+        return False  # a person chose to keep what is there; all else of it is taken back
     state = upgrade.step(step.id)
     if state.attempt == 0 or state.taken_back:
         return False

@@ -156,7 +156,6 @@ class Upgrade:
             if state_of(step.name) is self.state
             and self.step(step.id).outcome is not Outcome.DONE
             and not (self.state in TERMINAL and self.step(step.id).outcome is Outcome.FAILED)
-            and not (self.state is State.ROLLED_BACK and step.component in self.adopted)
         )
 
     @property

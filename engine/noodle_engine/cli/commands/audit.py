@@ -116,9 +116,9 @@ def _stream(out: Invocation, entries: Iterator[AuditEntry]) -> None:
 
 
 def _entry_lines(out: Invocation, entry: AuditEntry) -> Iterator[str]:
-    run = f" {entry.upgrade}" if entry.upgrade else ""
+    run = out.style(f"{entry.upgrade or '-':<26}", "faint")
     kind = out.style(f"{entry.kind:<18}", "faint")
-    yield f"{entry.seq:>6}  {moment(entry.at_ms)}  {kind} {clean(entry.text)}{run}"
+    yield f"{entry.seq:>6}  {moment(entry.at_ms)}  {run}  {kind} {clean(entry.text)}"
     if out.verbose:
         for name, value in entry.fields.items():
             yield f"          {name}: {clean(str(value))}"

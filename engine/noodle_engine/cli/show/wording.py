@@ -146,7 +146,7 @@ def upgrade_lines(out: Invocation, view: UpgradeView) -> Iterator[str]:
     for line in view.components:
         yield f"  target:  {clean(line.target)}"
         if line.observed is not None:
-            yield f"  on disk: {_on_disk(line)}"
+            yield f"  on disk: {_on_disk(line, view.direction)}"
     if view.step is not None and view.hold is None:
         yield f"  step:    {clean(view.step.id)} ({view.step.state})"
     if view.hold is not None:
@@ -183,13 +183,17 @@ def _result(view: UpgradeView) -> str:
     return "the new version is in place"
 
 
-def _on_disk(line: ComponentLine) -> str:
+def _on_disk(line: ComponentLine, direction: str) -> str:
     observed = line.observed or ""
     words = _OBSERVED.get(observed, observed)
     if observed not in ("new", "old"):
         return clean(words)
     version = line.to_version if observed == "new" else line.from_version
-    return clean(f"{version or 'nothing'} ({words} of this upgrade)")
+    if direction == "back":
+        words = "what this rollback leads to" if observed == "new" else "what it goes back from"
+    else:
+        words = f"{words} of this upgrade"
+    return clean(f"{version or 'nothing'} ({words})")
 
 
 def _hold_lines(view: UpgradeView) -> Iterator[str]:

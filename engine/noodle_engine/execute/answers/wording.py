@@ -6,6 +6,8 @@ upgrade, in `audit show`, in logs. Pure.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from noodle_engine.machine.plan import PlanComponent, StepName
 from noodle_engine.machine.records import (
     Access,
@@ -13,6 +15,7 @@ from noodle_engine.machine.records import (
     Decided,
     Entry,
     Noted,
+    Observation,
     Requested,
     StepDone,
     StepIntent,
@@ -47,8 +50,8 @@ _MOVES: dict[Message, str] = {
     Message.SNAPSHOT_TAKEN: "the new is ready, the old is identified",
     Message.SWAP_BEGUN: "the swap begins",
     Message.VERIFICATION_PASSED: "all targets are new and healthy",
-    Message.COMMIT: "committed",
-    Message.UNDONE: "rolled back: every target is old",
+    Message.COMMIT: "it counts from here; the old is kept",
+    Message.UNDONE: "every target is as it was before",
     Message.PAUSE: "paused",
     Message.UNPAUSE: "goes on",
 }
@@ -87,6 +90,7 @@ def sentence(entry: Entry) -> str:  # noqa: PLR0911 - one return per kind
             return step_words(step, undo=undo, done=False)
         case StepDone() as event:
             words = step_words(event.step, undo=event.undo, done=event.outcome is Outcome.DONE)
+            words += "".join(_noted(event.observed))
             return words if event.error is None else f"{words}: {event.error}"
         case TimerSet(id=timer, due_ms=due):
             return f"limit {timer} set to {due}"
@@ -98,6 +102,23 @@ def sentence(entry: Entry) -> str:  # noqa: PLR0911 - one return per kind
             return f"{subject} {'may' if allowed else 'may not'} {permission}"
         case Noted(text=text):
             return text
+
+
+_NOTES: dict[str, str] = {
+    "kept": "what stood there is kept as {0}",
+    "kept_beside": "what stood beside it is kept as {0}",
+    "left": "{0} is not of this upgrade and was left",
+    "rebuilt": "the {0} one was made again from its release",
+    "recreated": "the {0} one had vanished and was made again",
+}
+"""What a target may have met, by the name it has in the observation."""
+
+
+def _noted(observed: Observation | None) -> Iterator[str]:
+    for name, words in _NOTES.items():
+        found = observed.attributes.get(name) if observed else None
+        if found:
+            yield f"; {words.format(found)}"
 
 
 def _transition(event: Transition) -> str:
