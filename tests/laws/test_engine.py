@@ -38,6 +38,7 @@ from hypothesis.stateful import (
 
 from noodle_engine import Noodle
 from noodle_engine.disk.locks import lock_file
+from noodle_engine.execute.answers.wording import sentence
 from noodle_engine.execute.driving import Control, Driving
 from noodle_engine.execute.engine import Engine
 from noodle_engine.execute.home.layout import Home
@@ -87,6 +88,7 @@ SEEN: Counter[str] = Counter()
 SICK = "1.2.0"
 """The version whose health check fails."""
 STEPS_MAX = 200
+STORY_RECORDS = 60
 RESUMES_MAX = 12
 
 
@@ -426,6 +428,18 @@ class EngineUnderCrashes(RuleBasedStateMachine):
             reader.close()
         return world, last
 
+    def _story(self) -> list[str]:
+        """The newest records in words, for whoever reads a failure."""
+        reader, _ = open_reader(self.home, {})
+        try:
+            entries = [
+                entry_of(record.kind.label, record.body)  # type: ignore[union-attr]
+                for record in list(reader.read())[-STORY_RECORDS:]
+            ]
+        finally:
+            reader.close()
+        return [sentence(entry) for entry in entries if entry is not None]
+
     @invariant()
     def targets_are_old_or_new(self) -> None:
         """R1 and N2, at every moment."""
@@ -474,7 +488,7 @@ class EngineUnderCrashes(RuleBasedStateMachine):
             return
         for path in (self.folder / "srv").glob(".*.next-*"):
             name = path.name.split(".")[1]
-            assert name in self.strange
+            assert name in self.strange, (path.name, path.read_text(), self._story())
             assert path.read_text() in {STRANGE, *(content(name, one) for one in self.had[name])}
 
 
