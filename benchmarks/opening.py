@@ -1,0 +1,183 @@
+"""Measurement 4: opening a home with many finished upgrades, beside one with ten.
+
+The upgrades are real records: one upgrade is carried out by the engine, and
+its records are appended again under other ids, through the journal, with the
+engine's own fold behind it. Both homes have the same ten upgrades after their
+last `state` record, so that only what came before differs.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import orjson
+
+from benchmarks.harness import Answer, Goal, Of, Question, Sense, alternate
+from benchmarks.sizes import OPEN_UPGRADES_FEW, Sizes
+from noodle_engine import Noodle
+from noodle_engine.disk.locks import lock_file
+from noodle_engine.execute.home.layout import Home
+from noodle_engine.execute.home.opening import open_engine, open_reader
+from noodle_engine.execute.ids import new_upgrade_id
+from noodle_journal import Kind, NewRecord, Record
+
+COMPONENTS = 10
+"""Upgrades take turns between that many components."""
+AT_ONCE = 16
+"""Upgrades in one commit while the journal is written; it is not what is measured."""
+A_THIRD_OF_A_SECOND = Goal(Sense.AT_MOST, 350.0, Of.VALUE)
+SAME_AT_ANY_LENGTH = Goal(Sense.AT_MOST, 1.2)
+FEW = f"the same with {OPEN_UPGRADES_FEW}"
+WHY = (
+    "Opening reads the last `state` record, which holds everything alive, and every kept old "
+    "version is a rollback point that is alive: nothing removes points yet (retention comes with "
+    "a later issue), so the record grows by one point an upgrade."
+)
+
+QUESTIONS = (
+    Question(
+        "open.write",
+        "open to write: lock, heads, last state, fold; 10,000 finished upgrades",
+        "ms",
+        FEW,
+        SAME_AT_ANY_LENGTH,
+        "design: the same at any length",
+        WHY,
+    ),
+    Question(
+        "open.read",
+        "open to read and fold; 10,000 finished upgrades",
+        "ms",
+        FEW,
+        SAME_AT_ANY_LENGTH,
+        "design: the same at any length",
+        WHY,
+    ),
+    Question(
+        "open.write.seconds",
+        "open to write, as above, in itself (for 100,000: 0.35 s)",
+        "ms",
+        "",
+        A_THIRD_OF_A_SECOND,
+        "design",
+        WHY,
+    ),
+)
+
+
+def real_upgrade(folder: Path) -> tuple[str, Sequence[Record]]:
+    """Carry out one upgrade; its id and its records."""
+    target = folder / "live" / "app"
+    target.parent.mkdir(parents=True)
+    with Noodle.open(folder / "home") as noodle:
+        view = None
+        for version in ("1.0.0", "1.1.0"):
+            release = folder / "releases" / version
+            release.mkdir(parents=True)
+            (release / "app").write_text(version)
+            (release / "noodle.toml").write_text(
+                f'format = 1\n[component]\nname = "app"\nversion = "{version}"\nkind = "file"\n'
+                f'[payload]\npath = "app"\n[target]\npath = "{target}"\n'
+            )
+            noodle.add(release)
+            view = noodle.apply([f"app@{version}"])
+        if view is None or view.state != "committed":
+            raise RuntimeError(f"the upgrade ended otherwise: {view}")
+        with noodle.journal as reader:
+            return view.upgrade, list(reader.read_run(view.upgrade))
+
+
+def again(upgrade: str, records: Sequence[Record], number: int) -> list[NewRecord]:
+    """The same records, of another upgrade and component."""
+    other = new_upgrade_id(1_700_000_000_000 + number, number.to_bytes(16, "big"))
+    name = f"app{number % COMPONENTS}"
+    made = []
+    for record in records:
+        text = orjson.dumps(dict(record.body)).decode()
+        text = (
+            text.replace(upgrade, other).replace('"app"', f'"{name}"').replace(":app", f":{name}")
+        )
+        text = text.replace("/live/app", f"/live/{name}")
+        if not isinstance(record.kind, Kind):
+            raise TypeError(f"an unknown kind: {record.kind}")
+        made.append(NewRecord(record.kind, other, orjson.loads(text)))
+    return made
+
+
+def finished(folder: Path, upgrades: int) -> Home:
+    """A home with that many finished upgrades, ten of them after its last `state`."""
+    home = Home(folder / "home")
+    Noodle.init(home.path)
+    upgrade, records = real_upgrade(folder)
+    _append(home, upgrade, records, range(1, upgrades - OPEN_UPGRADES_FEW))
+    # Another session begins with a `state` record.
+    _append(home, upgrade, records, range(upgrades - OPEN_UPGRADES_FEW, upgrades))
+    return home
+
+
+def _append(home: Home, upgrade: str, records: Sequence[Record], numbers: range) -> None:
+    engine = open_engine(home, lock_file(home.lock_file), os.environ)
+    try:
+        for first in range(numbers.start, numbers.stop, AT_ONCE):
+            together = []
+            for number in range(first, min(first + AT_ONCE, numbers.stop)):
+                together += again(upgrade, records, number)
+            engine.journal.append(together)
+        if engine.world.upgrades:
+            raise RuntimeError("an upgrade did not end")
+    finally:
+        engine.close()
+
+
+def measure(folder: Path, sizes: Sizes) -> list[Answer]:
+    """Every row of this measurement."""
+    few = finished(folder / "few", 2 * OPEN_UPGRADES_FEW)
+    many = finished(folder / "many", sizes.open_upgrades + OPEN_UPGRADES_FEW)
+    write = alternate(
+        {"many": lambda: opened_ms(many), "few": lambda: opened_ms(few)}, rounds=sizes.open_rounds
+    )
+    read = alternate(
+        {"many": lambda: read_ms(many), "few": lambda: read_ms(few)}, rounds=sizes.open_rounds
+    )
+    remark = f"{sizes.open_upgrades:,} finished upgrades, {journal_mb(many):.0f} MB of journal"
+    return [
+        write.answer("open.write", "many", "few", remark),
+        read.answer("open.read", "many", "few"),
+        Answer("open.write.seconds", write.spread("many"), remark=remark),
+    ]
+
+
+def opened_ms(home: Home) -> float:
+    """Open as the engine. It writes no record, so both homes stay as they are."""
+
+    def act() -> Callable[[], None]:
+        return open_engine(home, lock_file(home.lock_file), os.environ).close
+
+    return _timed(act)
+
+
+def read_ms(home: Home) -> float:
+    """Open as `noodle status` does."""
+
+    def act() -> Callable[[], None]:
+        reader, live = open_reader(home, os.environ)
+        live()
+        return reader.close
+
+    return _timed(act)
+
+
+def _timed(act: Callable[[], Callable[[], None]]) -> float:
+    began = time.perf_counter()
+    close = act()
+    took = (time.perf_counter() - began) * 1000
+    close()
+    return took
+
+
+def journal_mb(home: Home) -> float:
+    """The size of the journal's file."""
+    return (home.path / "journal.db").stat().st_size / 1_000_000

@@ -1,0 +1,105 @@
+"""Measurement 2: a whole upgrade of one file, beside the bare floor and beside DBOS.
+
+Each side is a process of its own; they take turns. A file of 64 KiB, no health
+check, no hooks. DBOS runs a workflow of seven empty steps: it copies no file.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+
+from benchmarks.harness import Answer, Goal, Of, Question, Rounds, Sense, Spread, alternate
+from benchmarks.processes import Ran, SideProcess
+from benchmarks.sides import DBOS_STEPS, FLOOR_COMMITS, PAYLOAD_BYTES
+from benchmarks.sizes import Sizes
+
+SIX_TIMES_DBOS = Goal(Sense.AT_LEAST, 6.0, Of.INVERSE)
+FILE = f"one file of {PAYLOAD_BYTES // 1024} KiB"
+DBOS = f"DBOS on SQLite, {DBOS_STEPS} empty steps"
+WHY = (
+    "Most of an upgrade's time is Python, not the disk (see the row of CPU time): planning reads "
+    "and verifies the releases, each record is encoded, sealed and folded, and the answer at the "
+    "end is read back from the journal. DBOS moves no file and proves nothing of one."
+)
+
+QUESTIONS = (
+    Question(
+        "upgrade.floor",
+        f"whole upgrade of {FILE}: plan, apply, committed",
+        "ms",
+        f"staged copy, sync, rename, sync of the folder, {FLOOR_COMMITS} bare durable commits",
+    ),
+    Question("upgrade.dbos", "the same", "ms", DBOS, SIX_TIMES_DBOS, "design", WHY),
+    Question(
+        "upgrade.dbos.wal",
+        "the same",
+        "ms",
+        f"{DBOS}, its file set to WAL",
+        SIX_TIMES_DBOS,
+        "design",
+        WHY,
+    ),
+    Question("upgrade.cpu", "CPU time of such an upgrade", "ms", "the same floor"),
+    Question("upgrade.cpu.dbos", "the same", "ms", DBOS),
+)
+DBOS_KEYS = frozenset(one.key for one in QUESTIONS if "dbos" in one.key)
+
+
+def has_dbos() -> bool:
+    """Whether DBOS is installed; `make bench` installs it."""
+    return find_spec("dbos") is not None
+
+
+def measure(folder: Path, sizes: Sizes) -> list[Answer]:
+    """Every row of this measurement; without DBOS those beside it are left out."""
+    names = ["noodle", "floor", *(["dbos", "dbos-wal"] if has_dbos() else [])]
+    with ExitStack() as stack:
+        sides = {name: stack.enter_context(SideProcess(name, folder / name)) for name in names}
+        ran: dict[str, list[Ran]] = {name: [] for name in names}
+
+        def run(name: str) -> float:
+            ran[name].append(sides[name].run(sizes.upgrades_a_round))
+            return ran[name][-1].median_ms
+
+        rounds = alternate(
+            {name: lambda name=name: run(name) for name in names},  # type: ignore[misc]
+            rounds=sizes.upgrade_rounds,
+            warm_up_rounds=2,
+        )
+        facts = {name: durability(side.facts) for name, side in sides.items()}
+    cpu = Rounds(
+        {
+            name: [one.cpu_ms for one in found[-sizes.upgrade_rounds :]]
+            for name, found in ran.items()
+        }
+    )
+    answers = [
+        rounds.answer("upgrade.floor", "noodle", "floor", f"both: {facts['noodle']}"),
+        cpu.answer("upgrade.cpu", "noodle", "floor"),
+    ]
+    if has_dbos():
+        ours = f"Noodle: {facts['noodle']}; DBOS: "
+        answers += [
+            rounds.answer("upgrade.dbos", "noodle", "dbos", ours + facts["dbos"]),
+            rounds.answer("upgrade.dbos.wal", "noodle", "dbos-wal", ours + facts["dbos-wal"]),
+            cpu.answer("upgrade.cpu.dbos", "noodle", "dbos-wal"),
+        ]
+    return answers
+
+
+def durability(facts: Mapping[str, object]) -> str:
+    """How durable a side says it is, in words."""
+    levels = {0: "OFF", 1: "NORMAL", 2: "FULL", 3: "EXTRA"}
+    level = levels.get(int(str(facts["synchronous"])), "unknown")
+    return f"SQLite {facts['sqlite']}, {facts['journal_mode']}, synchronous {level}"
+
+
+def memory(folder: Path, sizes: Sizes, side: str) -> Spread:
+    """The peak of a process that does many."""
+    with SideProcess(side, folder) as one:
+        peaks = [one.run(sizes.memory_upgrades).peak_mb]
+    return Spread.of([statistics.median(peaks)])
