@@ -84,6 +84,7 @@ class Driving:
         self._upgrade = upgrade
         self._actor = actor
         self._control = control
+        self._environment = dict(os.environ)
         self._locks: list[TargetLock] = []
 
     def begin(self, *, resumed: bool, take_over: bool = False) -> Action | None:
@@ -190,7 +191,7 @@ class Driving:
             child_started=self._child_started,
             restore_source=self._restore_source,
             descriptors=self._descriptors,
-            environment=dict(os.environ),
+            environment=self._environment,
             stop=self._control.stop,
             hurry=self._control.hurry,
         )

@@ -148,8 +148,8 @@ class Planner:
     def _release(self, wanted: str) -> Release:
         asked = parse_wanted(wanted)
         name, version = asked.name, asked.version
-        known = self.releases.versions(name)
-        if version is None or version not in known:
+        if version is None or not self.releases.has(name, version):
+            known = self.releases.versions(name)
             names = [f"{name}@{one}" for one in known] or [
                 f"{one}@{v}" for one in self.releases.names() for v in self.releases.versions(one)
             ]

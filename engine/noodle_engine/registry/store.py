@@ -133,6 +133,12 @@ class ReleaseStore:
         found = _folders(self._folder / check_name(name))
         return newest_first(version for version in found if _is_version(version))
 
+    def has(self, name: str, version: str) -> bool:
+        """Whether `versions` lists that version; costs the same however many there are."""
+        folder = self._folder / check_name(name) / version
+        with explained("look for", folder):
+            return _is_version(version) and folder.is_dir()
+
     def get(self, name: str, version: str) -> Release:
         """A release, after its signature, manifest and payload were checked (law S3).
 

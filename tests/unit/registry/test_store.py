@@ -39,7 +39,11 @@ def test_a_release_is_read_back_as_it_was_added(tmp_path: Path) -> None:
     assert read.manifest == added.manifest
     assert read.payload.read_bytes() == b"print(1)\n"
     assert stat.S_IMODE(read.payload.stat().st_mode) == read.mode == 0o755
+    (tmp_path / "home" / "runtime_components" / "web" / "1.2.0").write_text("no folder")
     assert (store.names(), store.versions("web")) == (("web",), ("1.1.0",))
+    asked = ("1.1.0", "1.2.0", "2.0.0", "latest", "..", "../web/1.1.0")
+    assert [version for version in asked if store.has("web", version)] == ["1.1.0"]
+    assert not store.has("api", "1.1.0")
     assert read.content.startswith("sha256:")
 
 
