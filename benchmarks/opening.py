@@ -107,11 +107,27 @@ def again(upgrade: str, records: Sequence[Record], number: int) -> list[NewRecor
     return made
 
 
-def finished(folder: Path, upgrades: int) -> Home:
-    """A home with that many finished upgrades, ten of them after its last `state`."""
+def commits_of(records: Sequence[Record]) -> list[list[Record]]:
+    """Records by the commit they came in: those of one commit have one time."""
+    commits: list[list[Record]] = []
+    for record in records:
+        if commits and commits[-1][-1].at_ns == record.at_ns:
+            commits[-1].append(record)
+        else:
+            commits.append([record])
+    return commits
+
+
+def one_real_upgrade(folder: Path) -> tuple[Home, str, Sequence[Record]]:
+    """A new home in which one upgrade was carried out."""
     home = Home(folder / "home")
     Noodle.init(home.path)
-    upgrade, records = real_upgrade(folder)
+    return home, *real_upgrade(folder)
+
+
+def finished(folder: Path, upgrades: int) -> Home:
+    """A home with that many finished upgrades, ten of them after its last `state`."""
+    home, upgrade, records = one_real_upgrade(folder)
     _append(home, upgrade, records, range(1, upgrades - OPEN_UPGRADES_FEW))
     # Another session begins with a `state` record.
     _append(home, upgrade, records, range(upgrades - OPEN_UPGRADES_FEW, upgrades))

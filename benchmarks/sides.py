@@ -19,7 +19,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from noodle_journal import NewRecord
 
 PAYLOAD_BYTES = 65_536
 DBOS_STEPS = 7
@@ -60,17 +63,7 @@ class NoodleSide:
         self.once()  # the first install; each one after it replaces a file
 
     def facts(self) -> dict[str, object]:
-        from noodle_journal.storage.database import connect  # noqa: PLC0415
-
-        connection = connect(self._folder / "home" / "journal.db")
-        try:
-            return {
-                "journal_mode": connection.execute("PRAGMA journal_mode").fetchone()[0],
-                "synchronous": connection.execute("PRAGMA synchronous").fetchone()[0],
-                "sqlite": connection.execute("SELECT sqlite_version()").fetchone()[0],
-            }
-        finally:
-            connection.close()
+        return durability_of(self._folder / "home" / "journal.db")
 
     def prepare(self, count: int) -> None:
         while self._known < self._done + count:
@@ -91,6 +84,62 @@ class NoodleSide:
         if view is None or view.state != "committed":
             raise RuntimeError(f"the upgrade ended otherwise: {view}")
         self._done += 1
+
+
+class RecordsSide:
+    """The records of a whole upgrade, in the commits it made, and no file touched.
+
+    Sealed, signed, durable and folded by the engine, as they are in an upgrade.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        from benchmarks.opening import commits_of, one_real_upgrade  # noqa: PLC0415
+        from noodle_engine.disk.locks import lock_file  # noqa: PLC0415
+        from noodle_engine.execute.home.opening import open_engine  # noqa: PLC0415
+
+        self._home, self._upgrade, records = one_real_upgrade(folder)
+        self._commits = commits_of(records)
+        self._engine = open_engine(self._home, lock_file(self._home.lock_file), os.environ)
+        self._number = 0
+        self._ready: list[list[list[NewRecord]]] = []
+
+    def facts(self) -> dict[str, object]:
+        return {
+            "records": sum(len(one) for one in self._commits),
+            "commits": len(self._commits),
+            **durability_of(self._home.path / "journal.db"),
+        }
+
+    def prepare(self, count: int) -> None:
+        from benchmarks.opening import again  # noqa: PLC0415
+
+        while len(self._ready) < count:
+            self._number += 1
+            self._ready.append(
+                [again(self._upgrade, commit, self._number) for commit in self._commits]
+            )
+
+    def once(self) -> None:
+        *before, last = self._ready.pop()
+        for commit in before:
+            self._engine.journal.append(commit)
+        # An upgrade keeps the head in the keystore once, where it ends.
+        self._engine.journal.append(last, head=True)
+
+
+def durability_of(journal: Path) -> dict[str, object]:
+    """What a connection opened as the journal opens its own says of itself."""
+    from noodle_journal.storage.database import connect  # noqa: PLC0415
+
+    connection = connect(journal)
+    try:
+        return {
+            "journal_mode": connection.execute("PRAGMA journal_mode").fetchone()[0],
+            "synchronous": connection.execute("PRAGMA synchronous").fetchone()[0],
+            "sqlite": connection.execute("SELECT sqlite_version()").fetchone()[0],
+        }
+    finally:
+        connection.close()
 
 
 class FloorSide:
@@ -156,15 +205,16 @@ class DbosSide:
             }
         )
 
-        @DBOS.step()
-        def step() -> None:
-            """Nothing: what is measured is what it costs that it was done."""
+        def nothing() -> None:
+            """What is measured is what it costs that it was done."""
 
-        @DBOS.workflow()
-        def workflow() -> None:
+        step = DBOS.step()(nothing)
+
+        def steps() -> None:
             for _ in range(DBOS_STEPS):
                 step()
 
+        workflow = DBOS.workflow()(steps)
         DBOS.launch()
         self._workflow: Callable[[], None] = workflow
 
@@ -254,6 +304,7 @@ SIDES: dict[str, Callable[[Path], Side]] = {
     "append-floor": AppendFloorSide,
     "verify": VerifySide,
     "noodle": NoodleSide,
+    "records": RecordsSide,
     "floor": FloorSide,
     "dbos": lambda folder: DbosSide(folder, wal=False),
     "dbos-wal": lambda folder: DbosSide(folder, wal=True),

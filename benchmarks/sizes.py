@@ -25,9 +25,9 @@ class Sizes:
 
 
 FULL = Sizes(
-    append_rounds=15,
-    append_commits=100,
-    append_threads_commits=400,
+    append_rounds=40,
+    append_commits=25,
+    append_threads_commits=160,
     upgrade_rounds=9,
     upgrades_a_round=5,
     verify_records=100_000,
