@@ -5,7 +5,8 @@ held by open descriptors: a child that inherits one holds it too, until the
 last is closed.
 
 Laws
-L1. A lock is released only by closing: LOCK_UN would free it for children too.
+L1. `release` only closes: children that inherited the lock hold it on. `free`
+    frees it for them too, and is for whoever knows that they act no more.
 L2. A lock file that was renamed or removed while it was being locked is not
     held: its name is checked against the descriptor after locking.
 """
@@ -53,10 +54,22 @@ class FileLock:
         return self._descriptor
 
     def release(self) -> None:
-        """Close the descriptor. Twice is once."""
+        """Close the descriptor; who inherited it holds the lock on. Twice is once."""
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
             os.close(descriptor)
+
+    def free(self) -> None:
+        """Free the lock, whoever has inherited its descriptor, and close it. Twice is once.
+
+        Source: flock(2): LOCK_UN on any duplicate of a descriptor frees all.
+        """
+        if self._descriptor >= 0:
+            try:
+                with explained("unlock", self.path):
+                    fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            finally:
+                self.release()
 
 
 def lock_file(path: Path, *, wait_ms_max: int = 0) -> FileLock:

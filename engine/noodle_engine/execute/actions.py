@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from noodle_engine.execute.commands.children import Ended, environment_for, run_child
@@ -23,7 +24,7 @@ from noodle_engine.execute.commands.processes import ChildStays, Identity
 from noodle_engine.execute.failures import TargetUnreadable
 from noodle_engine.machine.decide import Do, Probe, ProbeAnswer, Probed, StepResult
 from noodle_engine.machine.plan import Hook, HookPoint, PlanComponent, Step, StepName
-from noodle_engine.machine.records import Observation
+from noodle_engine.machine.records import OUTPUT_BYTES_MAX, Observation
 from noodle_engine.machine.states import HoldReason, Outcome
 from noodle_engine.machine.upgrade import Upgrade
 from noodle_engine.targets.base import Source, StepContext
@@ -34,6 +35,9 @@ from noodle_journal.errors import NoodleError
 from noodle_journal.failures import JournalError, JournalFull
 
 __all__ = ["Performer"]
+
+LEFT_NAMED_MAX = 3
+"""How many processes that a hook left running are named."""
 
 _HOOKS = frozenset(point.value for point in HookPoint)
 
@@ -52,15 +56,16 @@ class Performer:
 
     `child_started` journals a child's identity and returns once it is durable.
     `restore_source` finds the payload of a component's old version, if any is
-    kept. `descriptors` are the target locks that children inherit. `stop` ends
-    a forward step; `hurry` only ends waiting between health checks.
+    kept. `command_locks` gives the target locks that a command inherits, and frees
+    them once its end is known. `stop` ends a forward step; `hurry` only ends
+    waiting between health checks.
     """
 
     log_id: str
     now_ms: Callable[[], int]
     child_started: Callable[[str, Identity], None]
     restore_source: Callable[[PlanComponent], Source | None]
-    descriptors: Sequence[int] = ()
+    command_locks: Callable[[], AbstractContextManager[Sequence[int]]] = lambda: nullcontext(())
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     stop: threading.Event = field(default_factory=threading.Event)
     hurry: threading.Event = field(default_factory=threading.Event)
@@ -167,7 +172,7 @@ class Performer:
             return "its hook cannot be taken back", None, HoldReason.IRREVERSIBLE
         ended = self._run(upgrade, action, hook, command, hook.timeout_ms)
         error = None if ended.succeeded else f"{command[0]} {ended.how}"
-        return error, ended.output or None, None
+        return error, _output_of(ended) or None, None
 
     def _run(
         self,
@@ -178,22 +183,24 @@ class Performer:
         timeout_ms: int,
     ) -> Ended:
         component = upgrade.plan.component(action.step.component)
-        return run_child(
-            command,
-            environment=environment_for(
-                hook,
-                upgrade=upgrade.id,
-                key=action.key,
-                from_version=component.from_version,
-                to_version=component.to_version,
-                base=self.environment,
-            ),
-            folder=local_path(component.target).parent,
-            timeout_ms=timeout_ms,
-            stop=self.stop,
-            inherit=self.descriptors,
-            started=lambda child: self._started(action.step.id, child),
+        environment = environment_for(
+            hook,
+            upgrade=upgrade.id,
+            key=action.key,
+            from_version=component.from_version,
+            to_version=component.to_version,
+            base=self.environment,
         )
+        with self.command_locks() as descriptors:
+            return run_child(
+                command,
+                environment=environment,
+                folder=local_path(component.target).parent,
+                timeout_ms=timeout_ms,
+                stop=self.stop,
+                inherit=descriptors,
+                started=lambda child: self._started(action.step.id, child),
+            )
 
     def _started(self, step: str, child: Identity) -> None:
         """Journal a child. A full disk fails the step; what leaves the journal unknown ends us."""
@@ -224,3 +231,16 @@ class Performer:
         if verdict.passed:
             return None, verdict.detail
         return f"{named(check)}: {verdict.detail}", None
+
+
+def _output_of(ended: Ended) -> str:
+    """What a hook printed, and a last line on what was ended with it; still bounded."""
+    if not ended.left:
+        return ended.output
+    some = ", ".join(ended.left[:LEFT_NAMED_MAX])
+    more = len(ended.left) - LEFT_NAMED_MAX
+    notice = f"[ended with the command, which left it running: {some}"
+    notice += f" and {more} more]" if more > 0 else "]"
+    room = OUTPUT_BYTES_MAX - len(notice.encode()) - 1
+    kept = ended.output.encode()[-room:].decode("utf-8", "ignore")
+    return f"{kept}\n{notice}" if kept and not kept.endswith("\n") else f"{kept}{notice}"

@@ -11,9 +11,10 @@ D7. Children of an earlier process are ended before a target is locked.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -190,15 +191,24 @@ class Driving:
             now_ms=self._engine.clock.now_ms,
             child_started=self._child_started,
             restore_source=self._restore_source,
-            descriptors=self._descriptors,
+            command_locks=self._command_locks,
             environment=self._environment,
             stop=self._control.stop,
             hurry=self._control.hurry,
         )
 
-    @property
-    def _descriptors(self) -> Sequence[int]:
-        return [lock.descriptor for lock in self._locks]
+    @contextlib.contextmanager
+    def _command_locks(self) -> Iterator[Sequence[int]]:
+        """The descriptors that a command inherits; freed once its end is known."""
+        with contextlib.ExitStack() as held:
+            locks = []
+            for target in self._locks:
+                lock = target.for_command()
+                held.callback(lock.release)
+                locks.append(lock)
+            yield [lock.descriptor for lock in locks]
+            for lock in locks:
+                lock.free()
 
     def _child_started(self, step: str, child: Identity) -> None:
         data = {"step": step, "child": child.text}

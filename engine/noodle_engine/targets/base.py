@@ -29,10 +29,12 @@ from noodle_engine.machine.records import Observation
 
 __all__ = [
     "ENTRY_POINT_GROUP",
+    "CommandLock",
     "ProbeFound",
     "Source",
     "StepContext",
     "Target",
+    "TargetLock",
     "TargetPlan",
     "TargetRequest",
 ]
@@ -119,15 +121,34 @@ class ProbeFound:
 
 
 @runtime_checkable
-class TargetLock(Protocol):
-    """A held lock of one target; children may inherit its descriptor."""
+class CommandLock(Protocol):
+    """Says that a command may be acting on a target. The command inherits it.
+
+    While the command or anything that it started lives, nobody else can lock
+    the target, also after the engine's death. A command that has ended, and
+    whose end is known, holds nobody up any more: `free`.
+    """
 
     @property
     def descriptor(self) -> int:
-        """The locked file descriptor."""
+        """The locked file descriptor, to be inherited."""
+
+    def free(self) -> None:
+        """Free it for all that inherited it."""
 
     def release(self) -> None:
-        """Close the descriptor (never LOCK_UN, which would free it for children too)."""
+        """Close it here; who inherited it holds it on."""
+
+
+@runtime_checkable
+class TargetLock(Protocol):
+    """A held lock of one target. No child inherits it."""
+
+    def for_command(self) -> CommandLock:
+        """The lock for a command that is about to start. Raises TargetBusy."""
+
+    def release(self) -> None:
+        """Give the target up. Twice is once."""
 
 
 @runtime_checkable

@@ -261,15 +261,21 @@ class TargetBusy(TargetError):
     code: ClassVar[str] = "target_busy"
     exit_code: ClassVar[int] = 9
 
-    def __init__(self, *, path: Path, holder: int | None) -> None:
+    def __init__(self, *, path: Path, holder: int | None, command: str | None = None) -> None:
         self.holder = holder
         who = "another process" if holder is None else f"process {holder}"
+        cause = "it holds the target's lock"
+        remedy = "wait until it has ended, then run the command again"
+        if command is not None:
+            who += f" ({command})"
+            cause = "it was started by a hook or check whose engine was killed, and lives on"
+            remedy = "wait until it has ended, or end it, then run the command again"
         super().__init__(
             path=path,
             problem=f"{who} works on {path_text(str(path))}",
-            cause="it holds the target's lock; a command that an upgrade started holds it too",
-            remedy="wait until it has ended, then run the command again",
-            data={"holder": holder},
+            cause=cause,
+            remedy=remedy,
+            data={"holder": holder, "command": command},
         )
 
 

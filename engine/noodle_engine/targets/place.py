@@ -1,7 +1,7 @@
 """The names beside a target, its lock and its owner mark.
 
 Owns where things are (`docs` and the format page give the same names):
-`P/.NAME.next-ID`, and in `P/.noodle/NAME/` the lock, the owner mark, `stage-ID`
+`P/.NAME.next-ID`, and in `P/.noodle/NAME/` the two locks, the owner mark, `stage-ID`
 and `releases`. A name with an upgrade's id in it is only ever touched for that
 upgrade.
 """
@@ -14,13 +14,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from noodle_engine.disk.failures import LockHeld
+from noodle_engine.disk.holders import holders_of
 from noodle_engine.disk.locks import FileLock, lock_file, read_mark, write_mark
 from noodle_engine.disk.names import make_folder
 from noodle_engine.disk.paths import target_path
 from noodle_engine.machine.text import path_bytes
 from noodle_engine.targets.failures import TargetBusy, TargetOwned
 
-__all__ = ["FOREIGN_NAMES_MAX", "Place", "check_owner", "local_path", "lock_target", "place_of"]
+__all__ = [
+    "FOREIGN_NAMES_MAX",
+    "Place",
+    "PlaceLock",
+    "check_owner",
+    "local_path",
+    "lock_target",
+    "place_of",
+]
 
 FOREIGN_NAMES_MAX = 100
 """How many foreign objects one upgrade may have set aside."""
@@ -61,6 +70,11 @@ class Place:
     def lock(self) -> Path:
         """The lock file."""
         return self.room / "lock"
+
+    @property
+    def commands(self) -> Path:
+        """The lock file that hooks and health checks inherit."""
+        return self.room / "commands"
 
     @property
     def owner(self) -> Path:
@@ -104,7 +118,43 @@ def check_owner(place: Place, home_log: str, *, take_over: bool) -> str | None:
     return found
 
 
-def lock_target(path: Path, home_log: str, *, take_over: bool) -> FileLock:
+class PlaceLock:
+    """A target that is locked for this process, and whose commands have all ended.
+
+    Two files: the engine's lock, which ends with the engine, and the commands',
+    which lasts as long as a command that may still be acting. So a killed
+    engine's hook keeps everybody out until it has ended, and a service that a
+    hook started and that stays is in nobody's way.
+    """
+
+    __slots__ = ("_held", "_place")
+
+    def __init__(self, place: Place, held: FileLock) -> None:
+        self._place = place
+        self._held = held
+
+    def for_command(self) -> FileLock:
+        """The lock for a command that is about to start. Raises TargetBusy."""
+        return _lock_commands(self._place)
+
+    def release(self) -> None:
+        """Give the target up. Twice is once."""
+        self._held.free()
+
+
+def _lock_commands(place: Place) -> FileLock:
+    try:
+        return lock_file(place.commands)
+    except LockHeld as error:
+        holder = next(iter(holders_of(place.commands)), None)
+        raise TargetBusy(
+            path=place.path,
+            holder=holder.pid if holder else error.holder,
+            command=holder.command if holder else "a command that an upgrade started",
+        ) from error
+
+
+def lock_target(path: Path, home_log: str, *, take_over: bool) -> PlaceLock:
     """Lock a target for a home and mark it as the home's.
 
     On return the mark is durable. Raises TargetBusy, TargetOwned or another
@@ -117,9 +167,10 @@ def lock_target(path: Path, home_log: str, *, take_over: bool) -> FileLock:
     except LockHeld as error:
         raise TargetBusy(path=place.path, holder=error.holder) from error
     try:
+        _lock_commands(place).free()  # none of an earlier engine's acts any more
         if check_owner(place, home_log, take_over=take_over) != home_log:
             write_mark(place.owner, home_log, replace=take_over)
     except BaseException:
-        lock.release()
+        lock.free()
         raise
-    return lock
+    return PlaceLock(place, lock)

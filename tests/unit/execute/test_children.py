@@ -16,6 +16,7 @@ from typing import Protocol
 
 import pytest
 
+from noodle_engine.disk.holders import holders_of
 from noodle_engine.execute.commands.children import (
     GRACE_MS,
     PATH_DEFAULT,
@@ -27,7 +28,7 @@ from noodle_engine.execute.commands.children import (
     environment_for,
     run_child,
 )
-from noodle_engine.execute.commands.processes import boot_id, holders_of, identify
+from noodle_engine.execute.commands.processes import boot_id, identify
 from noodle_engine.machine.failures import RecordUnreadable
 from noodle_engine.machine.plan import Hook, HookPoint
 from noodle_engine.machine.records import OUTPUT_BYTES_MAX
@@ -355,6 +356,7 @@ def test_what_the_program_leaves_running_is_killed_with_its_group(run: Run) -> N
 
     assert ended.succeeded
     assert gone(int(ended.output))
+    assert ended.left == (f"{int(ended.output)} (sleep 60)",)
 
 
 def test_a_grandchild_with_its_own_session_does_not_hold_up_the_end(run: Run) -> None:

@@ -49,18 +49,40 @@ def test_two_never_hold_one_target(target: Path) -> None:
     lock(target).release()
 
 
-def test_a_child_that_inherits_the_lock_holds_it_until_it_ends(target: Path) -> None:
+WAITING = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+
+
+def test_a_command_whose_end_is_not_known_keeps_others_out_until_it_ends(target: Path) -> None:
     held = lock(target)
-    child = subprocess.Popen(
-        [sys.executable, "-c", "import sys; sys.stdin.read()"],
-        stdin=subprocess.PIPE,
-        pass_fds=[held.descriptor],
-    )
+    command = held.for_command()
+    child = subprocess.Popen(WAITING, stdin=subprocess.PIPE, pass_fds=[command.descriptor])
+    command.release()  # as a killed engine does
     held.release()
-    with pytest.raises(TargetBusy):
+    with pytest.raises(TargetBusy) as caught:
         lock(target)
+    assert caught.value.holder == child.pid
     child.communicate(b"")
     lock(target).release()
+
+
+def test_what_a_command_left_running_is_in_nobodys_way(target: Path) -> None:
+    held = lock(target)
+    command = held.for_command()
+    child = subprocess.Popen(WAITING, stdin=subprocess.PIPE, pass_fds=[command.descriptor])
+    command.free()  # its end is known: the child is a service that it started
+    again = held.for_command()
+    again.free()
+    held.release()
+    lock(target).release()
+    child.communicate(b"")
+
+
+def test_no_child_holds_the_engines_own_lock(target: Path) -> None:
+    held = lock(target)
+    child = subprocess.Popen(WAITING, stdin=subprocess.PIPE, close_fds=False)
+    held.release()
+    lock(target).release()
+    child.communicate(b"")
 
 
 def test_another_logs_target_is_refused_and_taken_over_only_when_told(target: Path) -> None:

@@ -69,6 +69,9 @@ __all__ = [
 PATH_DEFAULT = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where programs are looked for when the engine itself has no PATH."""
 
+LEFT_CHARACTERS_MAX = 60
+"""How much of a command is told of a process that was ended with its group."""
+
 _OWN_VARIABLES = "NOODLE_"
 
 
@@ -79,7 +82,8 @@ class Ended:
     Exactly one of `exit_code` and `signal` is set, unless it was stopped before
     it ran: then neither is. `output` is the end of its standard output and
     error, at most OUTPUT_BYTES_MAX bytes of UTF-8 including the line that says
-    how much was cut; what is not UTF-8 is replaced.
+    how much was cut; what is not UTF-8 is replaced. `left` names what the
+    command had left running in its process group, and what was ended with it.
     """
 
     exit_code: int | None
@@ -88,6 +92,7 @@ class Ended:
     stopped: bool
     output: str
     duration_ms: int
+    left: tuple[str, ...] = ()
 
     @property
     def succeeded(self) -> bool:
@@ -181,6 +186,7 @@ def run_child(
             stopped=child.stopped,
             output=child.tail.text(),
             duration_ms=now_ms() - began,
+            left=tuple(f"{one.pid} ({one.command[:LEFT_CHARACTERS_MAX]})" for one in child.left),
         )
 
 

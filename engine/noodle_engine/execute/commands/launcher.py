@@ -26,6 +26,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import ClassVar
 
+from noodle_engine.disk.holders import Holder, command_of, process_ids
 from noodle_engine.execute.commands.processes import GRACE_MS, ChildStays
 from noodle_engine.machine.records import OUTPUT_BYTES_MAX
 from noodle_journal.errors import NoodleError
@@ -138,6 +139,7 @@ class Child:
         self.error: int | None = None
         self.timed_out = False
         self.stopped = False
+        self.left: tuple[Holder, ...] = ()
         self._said = b""
         self._lost = False
 
@@ -153,6 +155,7 @@ class Child:
             self._follow(pidfd, stop, deadline_ms)
         finally:
             os.close(pidfd)
+        self.left = tuple(self._group())
         self.end()
         self._drain()
         self._read_report()
@@ -192,6 +195,13 @@ class Child:
             self.process.wait(KILL_MS_MAX / 1000)
         except subprocess.TimeoutExpired as exc:
             raise _stays(self.process.pid) from exc
+
+    def _group(self) -> Iterator[Holder]:
+        """What the ended process left running in its group."""
+        for pid in process_ids():
+            with suppress(ProcessLookupError, PermissionError):
+                if pid != self.process.pid and os.getpgid(pid) == self.process.pid:
+                    yield Holder(pid, command_of(pid))
 
     def _signal_group(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError, PermissionError):

@@ -1,8 +1,8 @@
 """Processes by what they are, not by their number alone.
 
 Owns the identity of a process (number, start time, boot), the end of a
-command that outlived the engine which started it, and the answer to "who holds
-this lock". It starts nothing and never signals a process it has not identified.
+command that outlived the engine which started it. It starts nothing and never
+signals a process it has not identified.
 
 Laws
 O1. A process is signalled through a pidfd whose process was identified after
@@ -26,6 +26,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar, Self
 
+from noodle_engine.disk.holders import process_ids
 from noodle_engine.machine.failures import RecordUnreadable
 from noodle_journal.errors import NoodleError
 
@@ -33,12 +34,10 @@ __all__ = [
     "GRACE_MS",
     "STEP_KEY_VARIABLE",
     "ChildStays",
-    "Holder",
     "Identity",
     "OrphanEnd",
     "boot_id",
     "end_orphan",
-    "holders_of",
     "identify",
 ]
 
@@ -106,14 +105,6 @@ class OrphanEnd(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
-    """A process that holds a lock, and its command line."""
-
-    pid: int
-    command: str
-
-
-@dataclass(frozen=True, slots=True)
 class _Stat:
     """What /proc says of a process."""
 
@@ -175,53 +166,6 @@ def end_orphan(identity: Identity, *, wait_ms_max: int) -> OrphanEnd:
     raise ChildStays(pid=identity.pid, cause="it starts processes faster than they can be ended")
 
 
-def holders_of(path: Path) -> tuple[Holder, ...]:
-    """The processes that hold a flock on `path`, as far as this user may see.
-
-    Bound: one look at each descriptor of each process. Empty if nobody holds
-    it, if the file is not there, or if the holder is another user's.
-    Source: proc_pid_fdinfo(5), field lock.
-    """
-    try:
-        wanted = path.stat()
-    except OSError:
-        return ()
-    file = (wanted.st_dev, wanted.st_ino)
-    return tuple(Holder(pid, _command_of(pid)) for pid in _pids() if _holds(pid, file))
-
-
-def _holds(pid: int, file: tuple[int, int]) -> bool:
-    folder = _PROC / str(pid)
-    try:
-        numbers = os.listdir(folder / "fd")  # noqa: PTH208 - names are all that is needed
-    except OSError:
-        return False  # gone, or another user's
-    for number in numbers:
-        try:
-            stat = (folder / "fd" / number).stat()
-            if (stat.st_dev, stat.st_ino) != file:
-                continue
-            if b"FLOCK" in (folder / "fdinfo" / number).read_bytes():
-                return True
-        except OSError:
-            continue  # closed meanwhile
-    return False
-
-
-def _command_of(pid: int) -> str:
-    try:
-        raw = (_PROC / str(pid) / "cmdline").read_bytes()
-    except OSError:
-        return ""
-    return raw.rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "replace")
-
-
-def _pids() -> Iterator[int]:
-    for name in os.listdir(_PROC):  # noqa: PTH208 - names are all that is needed
-        if name.isdecimal():
-            yield int(name)
-
-
 def _stat(pid: int) -> _Stat | None:
     try:
         raw = (_PROC / str(pid) / "stat").read_bytes()
@@ -242,7 +186,7 @@ def _members(identity: Identity, opened: ExitStack) -> Iterator[tuple[int, _Stat
     """The live processes of the identity's session, each with a pidfd (laws O1, O2)."""
     leader = _stat(identity.pid)
     led = leader is not None and leader.live and leader.start_ticks == identity.start_ticks
-    for pid in _pids():
+    for pid in process_ids():
         before = _stat(pid)
         if before is None or not before.live or before.session != identity.pid:
             continue

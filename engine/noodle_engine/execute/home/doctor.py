@@ -26,12 +26,12 @@ from pathlib import Path
 from typing import Final
 
 from noodle_engine.disk.files import sync_file
+from noodle_engine.disk.holders import Holder, holders_of
 from noodle_engine.disk.locks import lock_holder, read_mark
 from noodle_engine.disk.names import prove_exchange, unlink_quietly
 from noodle_engine.disk.space import free_space, mount_of
 from noodle_engine.execute.clock import Reading, system_clock
 from noodle_engine.execute.commands.children import PATH_DEFAULT, run_child
-from noodle_engine.execute.commands.processes import Holder, holders_of
 from noodle_engine.execute.home.doctor_machine import (
     Check,
     Machine,

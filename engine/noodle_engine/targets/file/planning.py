@@ -59,7 +59,7 @@ SPACE_MARGIN = 0.1
 BYTES_PER_SECOND_ASSUMED = 100_000_000
 """Written, synced and read back; only for the estimate of `seconds`."""
 MEMORY_BYTES = 8 * 1024 * 1024
-_ROOM_INODES = ("holder", "room", "lock", "owner", "releases")
+_ROOM_INODES = ("holder", "room", "lock", "commands", "owner", "releases")
 
 
 def plan_file(request: TargetRequest, place: Place) -> TargetPlan:
