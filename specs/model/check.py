@@ -26,6 +26,7 @@ HERE = Path(__file__).parent
 SEARCH_SECONDS_MAX = 300
 DEPTH_STEPS_MAX = 100_000
 SEARCHES_AT_ONCE = 2
+CRASHES_MAX = 2
 INSTALL = {"spin": "apt-get install spin", "cc": "apt-get install gcc libc6-dev"}
 
 BLOCKS = "never_blocks"
@@ -48,7 +49,8 @@ PROPERTIES = (
     ENDS,
 )
 """Each has to hold. `never_blocks` is Spin's own search for invalid end states:
-the search for `ends`, which assumes fairness, does not see a process that blocks."""
+the search for `ends`, which assumes fairness, does not see a process that blocks.
+Spin looks for them in a program without claims only, which is compiled apart."""
 
 REACHABLE = (
     "never_crashes_twice",
@@ -78,8 +80,14 @@ FAULTS = {
 }
 """What is broken on purpose, and the property that has to say so."""
 
-NEVER_REACHED = {"kept_target[0] = 3", "kept_target[1] = 3"}
-"""Only a fault gets there: the target torn by a power cut."""
+NEVER_REACHED = {
+    "kept_target[0] = 3": "a power cut tears a only if its stage was not flushed",
+    "kept_target[1] = 3": "a power cut tears b only if its stage was not flushed",
+    "(0)": "the engine waits for nothing only if a probe is forgotten",
+    "(!(up))": "the crash of an engine that waits for nothing",
+}
+"""The statements that only a seeded fault reaches, and why the sound model does not.
+Spin names a statement as it compiled it; those inside a d_step it does not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +105,24 @@ class ModelBroken(Exception):
     """The model does not compile, or a search does not end."""
 
 
-def build(folder: Path, *, crashes: int, fault: str | None = None) -> Path:
-    """Generate, translate and compile the model in `folder`; returns the program."""
+def build(work: Path, name: str, *, crashes: int, fault: str | None = None) -> Path:
+    """The program that searches for the property `name`, generated and compiled.
+
+    Programs differ by faults and bounds, and by whether they know the claims.
+    """
+    claims = name != BLOCKS
+    folder = work / f"{fault or 'sound'}-{crashes}-{'claims' if claims else 'blocks'}"
+    program = folder / "pan"
+    if folder.exists():
+        return program
     folder.mkdir()
     (folder / "table.pml").write_text(table())
     shutil.copy(HERE / "engine.pml", folder)
     defines = [f"-DCRASHES={crashes}"] + ([f"-D{fault}"] if fault else [])
     run(["spin", *defines, "-a", "engine.pml"], folder)
-    run(["cc", "-O1" if fault else "-O2", "-w", "-o", "pan", "pan.c"], folder)
-    return folder / "pan"
+    options = ["-O1" if fault else "-O2"] + ([] if claims else ["-DNOCLAIM", "-DSAFETY"])
+    run(["cc", *options, "-w", "-o", program.name, "pan.c"], folder)
+    return program
 
 
 def run(command: list[str], folder: Path) -> str:
@@ -120,7 +137,7 @@ def run(command: list[str], folder: Path) -> str:
 
 def search(program: Path, name: str) -> Found:
     """Search all states for a violation of the property `name`."""
-    options = ["-noclaim"] if name == BLOCKS else ["-a", "-N", name]
+    options = [] if name == BLOCKS else ["-a", "-N", name]
     if name == ENDS:
         options.append("-f")
     began = time.monotonic()
@@ -129,8 +146,15 @@ def search(program: Path, name: str) -> Found:
     states = re.search(r"(\d+) states, stored", out)
     if errors is None or states is None or "search depth too small" in out:
         raise ModelBroken(f"{name}: the search is not complete\n{out}")
+    failed = errors.group(1) != "0"
+    if not failed and "Search not completed" in out:
+        raise ModelBroken(f"{name}: the search is not complete\n{out}")
+    # Spin ignores an option it does not know, and then searches for something else.
+    asked = r"invalid end states\s+\+" if name == BLOCKS else rf"never claim\s+\+ \({name}\)"
+    if not re.search(asked, out):
+        raise ModelBroken(f"{name}: Spin searched for something else\n{out}")
     return Found(
-        failed=errors.group(1) != "0",
+        failed=failed,
         states=int(states.group(1)),
         seconds=time.monotonic() - began,
         unreached=frozenset(re.findall(r'engine\.pml:\d+, state \d+, "(?!-end-)(.*)"', out)),
@@ -163,14 +187,15 @@ class Report:
 
 def check_properties(work: Path, pool: ThreadPoolExecutor, report: Report, *, full: bool) -> None:
     """The sound model: what holds, what is reachable, what is never reached."""
-    large = build(work / "large", crashes=2)
-    small = large if full else build(work / "small", crashes=1)
-    programs = {name: small if name == ENDS else large for name in PROPERTIES}
+    crashes = dict.fromkeys(PROPERTIES, CRASHES_MAX)
+    if not full:
+        crashes[ENDS] = 1
+    programs = {name: build(work, name, crashes=crashes[name]) for name in PROPERTIES}
     order = (ENDS, *(name for name in PROPERTIES if name != ENDS))
     searches = {name: pool.submit(search, programs[name], name) for name in order}
     for name in PROPERTIES:
         found = searches[name].result()
-        bound = "" if programs[name] is large else " (one crash)"
+        bound = "" if crashes[name] == CRASHES_MAX else " (one crash)"
         verdict = f"violated, see {name}" if found.failed else f"holds{bound}"
         report.say(name, found, good=not found.failed, verdict=verdict)
     whole = searches[BLOCKS].result()
@@ -178,11 +203,13 @@ def check_properties(work: Path, pool: ThreadPoolExecutor, report: Report, *, fu
     report.require("crashes tried", good=len(counts) == 2 and min(counts) > 0, text=whole.crashes)
     report.require(
         "code never reached",
-        good=whole.unreached == NEVER_REACHED,
-        text="; ".join(sorted(whole.unreached)),
+        good=whole.unreached == NEVER_REACHED.keys(),
+        text=f"{len(NEVER_REACHED)} statements, each for a reason"
+        if whole.unreached == NEVER_REACHED.keys()
+        else f"differs from the list: {sorted(whole.unreached ^ NEVER_REACHED.keys())}",
     )
     for name in REACHABLE:
-        found = search(large, name)
+        found = search(build(work, name, crashes=CRASHES_MAX), name)
         verdict = "reached" if found.failed else "NOT REACHED"
         report.say(
             name.replace("never_", "reaches: ", 1), found, good=found.failed, verdict=verdict
@@ -191,15 +218,19 @@ def check_properties(work: Path, pool: ThreadPoolExecutor, report: Report, *, fu
 
 def check_fault(work: Path, fault: str) -> Found:
     """Search the model with one fault for the property that has to find it."""
-    return search(build(work / fault, crashes=1, fault=fault), FAULTS[fault])
+    name = FAULTS[fault]
+    return search(build(work, name, crashes=1, fault=fault), name)
 
 
 def matrix(work: Path, pool: ThreadPoolExecutor) -> None:
     """Which property finds which fault, as the table of the README."""
 
     def row(fault: str) -> str:
-        program = build(work / f"matrix-{fault}", crashes=1, fault=fault)
-        names = [name for name in PROPERTIES if search(program, name).failed]
+        names = [
+            name
+            for name in PROPERTIES
+            if search(build(work, name, crashes=1, fault=fault), name).failed
+        ]
         return f"| `{fault}` | {', '.join(f'`{name}`' for name in names)} |"
 
     print("| fault | found by |\n|---|---|")

@@ -47,6 +47,7 @@
 #define DO 1
 #define UNDO 2
 #define PROBE 3
+#define HELD 4
 
 /* how it ended; FOUND is what a probe or a step says of a foreign target */
 #define DONE 1
@@ -136,7 +137,7 @@ inline advance() {
 	advancing = 1;
 	do
 	:: !advancing -> break
-	:: advancing && w_hold -> advancing = 0
+	:: advancing && w_hold -> action = HELD; advancing = 0
 	:: advancing && !w_hold && TERMINAL(w_state) ->
 		todo = STEPS_OF(w_state) & ~w_done & ~w_failed;
 		if
@@ -445,7 +446,7 @@ inline drive() {
 	};
 	flush();
 	do
-	:: action != WAIT ->
+	:: action != WAIT && action != HELD ->
 		perform();
 		d_step { !committing -> note_result(); advance(); written() };
 #ifdef FLIP_BEFORE_INTENT
@@ -455,10 +456,10 @@ inline drive() {
 		fi;
 #endif
 		flush()
-	:: action == WAIT && !w_hold && !TERMINAL(w_state) -> false /* see PROBE_NEVER_COMES */
-	:: d_step { action == WAIT && !w_hold && TERMINAL(w_state) -> step = 0; where = 0 };
+	:: action == WAIT && !TERMINAL(w_state) -> false /* see PROBE_NEVER_COMES */
+	:: d_step { action == WAIT && TERMINAL(w_state) -> step = 0; where = 0 };
 end_finished:	false
-	:: action == WAIT && w_hold ->
+	:: action == HELD ->
 end_held:	d_step { !w_hold && !committing -> note_resumed(); advance(); written() };
 		flush()
 	od
@@ -472,13 +473,13 @@ active proctype engine() {
 	do
 	:: { drive() } unless { !up };
 		d_step { action = WAIT; step = 0; outcome = 0; where = 0; resuming = 1; engine_down = 1 };
-		up
+		d_step { up -> engine_down = 0 }
 	od
 }
 
 /* a person: takes the upgrade back, or ends a hold */
 active proctype caller() {
-	do
+end_not_begun:	do
 	:: {
 end_idle:	do
 		:: d_step { aborts < ABORTS && !committing && !TERMINAL(w_state) && !w_undoing ->
@@ -502,7 +503,7 @@ end_idle:	do
 		od
 	   } unless { !up };
 		d_step { caller_down = 1 };
-		up
+		d_step { up -> caller_down = 0 }
 	od
 }
 
@@ -537,24 +538,23 @@ inline lose(one) {
 	runs[one] = target[one]
 }
 
+/* both know of the last one: a process that has not begun again cannot die again */
+#define CAN_CRASH (up && !engine_down && !caller_down && crashes < CRASHES)
+
 active proctype world() {
 end_quiet:
 	do
-	:: atomic { up && crashes < CRASHES ->
+	:: atomic { CAN_CRASH ->
 		c_code { tried(&kills_tried); };
 		crash()
 	   }
-	:: atomic { up && crashes < CRASHES ->
+	:: atomic { CAN_CRASH ->
 		c_code { tried(&cuts_tried); };
 		crash();
 		lose(0);
 		lose(1)
 	   }
-	:: atomic { !up && engine_down && caller_down ->
-		engine_down = 0;
-		caller_down = 0;
-		up = 1
-	   }
+	:: d_step { !up && engine_down && caller_down -> up = 1 }
 	:: d_step { strangers < STRANGERS && !TERMINAL(d_state) && up ->
 		strangers++;
 		stranger[0] = 1;
