@@ -117,7 +117,7 @@ class Planner:
         return Planned(self._plan(Direction.FORWARD, pieces), tuple(already))
 
     def back(self, name: str, version: str | None = None) -> Planned:
-        """A plan back to a kept old version: the newest, or the one named."""
+        """A plan back to a kept old: `version`, or the newest that is not what is installed."""
         self._check_free([name])
         point = self._point(name, version)
         installed = self.world.components.get(name)
@@ -241,7 +241,14 @@ class Planner:
 
     def _point(self, name: str, version: str | None) -> Point:
         points = [point for point in self.world.points if point.component == name]
-        matching = [point for point in points if version in (None, point.version)]
+        installed = self.world.components.get(name)
+        there = (installed.version, installed.root) if installed else None
+        matching = [
+            point
+            for point in points
+            if (version is None and (point.version, point.root) != there)
+            or (version is not None and point.version == version)
+        ]
         if not matching:
             if not points and name not in self.world.components:
                 raise NothingInstalled(name)

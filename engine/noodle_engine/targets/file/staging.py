@@ -7,7 +7,7 @@ old version (a rollback point) is moved there, and needs no space.
 |---|---|---|
 | nothing | write it, prove it | nothing |
 | the new | prove it again | remove it (a point: move it back) |
-| the old | foreign | leaves it |
+| the old | foreign | leaves it; removes it if the new is the same and it is at the target |
 | anything else | foreign | leaves it, says where |
 """
 
@@ -123,10 +123,23 @@ def is_ours(context: StepContext, beside: Found) -> bool:
     """
     if beside.facts is None or beside.root == context.expected_old:
         return False
+    return _is_wanted(context, beside) or beside.root == context.expected_new
+
+
+def _is_wanted(context: StepContext, beside: Found) -> bool:
     wanted = {context.component.root}
     if context.source is not None:
         wanted.add(context.source.content)
-    return beside.content in wanted or beside.root == context.expected_new
+    return beside.content in wanted
+
+
+def _is_twin(context: StepContext, seen: Sight) -> bool:
+    """Whether new and old are the same, and one stands at the target: the other is to spare."""
+    return (
+        seen.target.root == seen.beside.root == context.expected_old
+        and seen.beside.kind is ObjectKind.FILE
+        and _is_wanted(context, seen.beside)
+    )
 
 
 def unstage(context: StepContext, place: Place) -> Observation:
@@ -139,7 +152,7 @@ def unstage(context: StepContext, place: Place) -> Observation:
     seen = look_at(context, place)
     left: dict[str, str] = {}
     if seen.beside.kind is not ObjectKind.ABSENT:
-        if is_ours(context, seen.beside):
+        if is_ours(context, seen.beside) or _is_twin(context, seen):
             _drop(context, place, seen)
         elif context.restore and seen.target.root == context.expected_old:
             left["left"] = str(set_aside(context, place, path))
