@@ -2,8 +2,9 @@
 
 Owns the floors. `BareLog` has the journal's SQLite build, connection settings
 and row sizes; with `crypto` it does the same cryptography for each row and
-each commit, in one plain loop. It checks nothing, remembers nothing and knows
-no lease, no index and no trigger.
+each commit, in one plain loop. With `schema` its table is the journal's own,
+with its indexes, computed columns and triggers; else it has none of them. It
+checks nothing, remembers nothing and knows no lease.
 """
 
 from __future__ import annotations
@@ -23,8 +24,20 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from noodle_journal import Identity, Journal, JsonValue, Kind, NewRecord
 from noodle_journal.format.canonical import encode, pad
 from noodle_journal.format.merkle import Frontier
+from noodle_journal.format.records import (
+    FORMAT_VERSION,
+    HEADER,
+    MAGIC,
+    NO_LEAF,
+    TAG_BYTES,
+)
 from noodle_journal.storage.database import connect
+from noodle_journal.storage.schema import JOURNAL
 
+PLAIN_TABLE = (
+    "CREATE TABLE record (seq INTEGER PRIMARY KEY, header BLOB, clear BLOB, nonce BLOB, "
+    "sealed BLOB, root BLOB, signature BLOB) STRICT"
+)
 MASTER_KEY = bytes(range(32))
 MACHINE = "bench"
 UPGRADE = "01J00000000000000000000000"
@@ -78,16 +91,16 @@ class Durability:
 class BareLog:
     """One table, one durable transaction a call."""
 
-    def __init__(self, folder: Path, *, crypto: bool) -> None:
+    def __init__(self, folder: Path, *, crypto: bool, schema: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "bare.db"
         self._crypto = crypto
         self._connection = connect(self.path, create=True)
         self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute(
-            "CREATE TABLE IF NOT EXISTS record (seq INTEGER PRIMARY KEY, header BLOB, "
-            "clear BLOB, nonce BLOB, sealed BLOB, root BLOB, signature BLOB) STRICT"
-        )
+        if self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:
+            own = [statement for step in JOURNAL.steps for statement in step]
+            for statement in own if schema else (PLAIN_TABLE,):
+                self._connection.execute(statement)
         found = self._connection.execute("SELECT coalesce(max(seq), 0) FROM record").fetchone()
         self._seq = int(found[0])
         self._padded = pad(encode(BODY)[0])
@@ -95,6 +108,8 @@ class BareLog:
         self._nonce_key = os.urandom(32)
         self._signer = Ed25519PrivateKey.generate()
         self._tree = Frontier()
+        self._last_leaf = NO_LEAF
+        self._tag = os.urandom(TAG_BYTES)
         self._ready = (os.urandom(96), os.urandom(12), os.urandom(len(self._padded) + 16))
 
     def durability(self) -> Durability:
@@ -125,11 +140,15 @@ class BareLog:
 
     def _sealed(self) -> tuple[bytes, bytes, bytes]:
         """Nonce, seal and leaf of one row, as the journal's format has them."""
-        header = self._ready[0]
+        header = HEADER.pack(
+            *(MAGIC, FORMAT_VERSION, 0, Kind.STEP_INTENT, bytes(16), self._seq + 1, 1, 1),
+            *(time.time_ns(), self._tag, self._last_leaf),
+        )
         hedge = os.urandom(16)
         nonce = hmac.digest(self._nonce_key, hedge + header + self._padded, "sha256")[:12]
         sealed = self._cipher.encrypt(nonce, self._padded, header)
-        self._tree.push(hashlib.sha256(b"\0" + header + nonce + sealed).digest())
+        self._last_leaf = hashlib.sha256(b"\0" + header + nonce + sealed).digest()
+        self._tree.push(self._last_leaf)
         return header, nonce, sealed
 
     def _signed(self) -> tuple[bytes, bytes]:

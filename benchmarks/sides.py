@@ -86,6 +86,18 @@ class NoodleSide:
         self._done += 1
 
 
+class PlanSide(NoodleSide):
+    """Planning the next upgrade, as `apply` does before it changes anything."""
+
+    def once(self) -> None:
+        if self._done == 0:
+            super().once()
+            return
+        found = self._noodle.plan([f"app@1.{self._done}.0"])
+        if not found.changes:
+            raise RuntimeError(f"there was nothing to plan: {found}")
+
+
 class RecordsSide:
     """The records of a whole upgrade, in the commits it made, and no file touched.
 
@@ -304,6 +316,7 @@ SIDES: dict[str, Callable[[Path], Side]] = {
     "append-floor": AppendFloorSide,
     "verify": VerifySide,
     "noodle": NoodleSide,
+    "plan": PlanSide,
     "records": RecordsSide,
     "floor": FloorSide,
     "dbos": lambda folder: DbosSide(folder, wal=False),

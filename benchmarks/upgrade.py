@@ -20,9 +20,11 @@ SIX_TIMES_DBOS = Goal(Sense.AT_LEAST, 6.0, Of.INVERSE)
 FILE = f"one file of {PAYLOAD_BYTES // 1024} KiB"
 DBOS = f"DBOS on SQLite, {DBOS_STEPS} empty steps"
 WHY = (
-    "Most of an upgrade's time is Python, not the disk (see the row of CPU time): planning reads "
-    "and verifies the releases, each record is encoded, sealed and folded, and the answer at the "
-    "end is read back from the journal. DBOS moves no file and proves nothing of one."
+    "Most of an upgrade's time is Python and not the disk (see the rows of CPU time and of the "
+    "plan): planning verifies the release and looks at target and file system; each record is "
+    "encoded, sealed and folded; each step looks at its target before and after; the answer at "
+    "the end is read back from the journal. DBOS moves no file here and proves nothing of one: "
+    "the rows of the records alone are the like for its empty steps."
 )
 
 QUESTIONS = (
@@ -42,6 +44,7 @@ QUESTIONS = (
         "design",
         WHY,
     ),
+    Question("upgrade.plan", "its planning alone", "ms", "the whole upgrade"),
     Question(
         "records.floor",
         "only the records of such an upgrade, in the commits it made: sealed, durable, folded; "
@@ -64,7 +67,7 @@ def has_dbos() -> bool:
 
 def measure(folder: Path, sizes: Sizes) -> list[Answer]:
     """Every row of this measurement; without DBOS those beside it are left out."""
-    names = ["noodle", "records", "floor", *(["dbos", "dbos-wal"] if has_dbos() else [])]
+    names = ["noodle", "plan", "records", "floor", *(["dbos", "dbos-wal"] if has_dbos() else [])]
     with ExitStack() as stack:
         sides = {name: stack.enter_context(SideProcess(name, folder / name)) for name in names}
         ran: dict[str, list[Ran]] = {name: [] for name in names}
@@ -88,6 +91,7 @@ def measure(folder: Path, sizes: Sizes) -> list[Answer]:
     )
     answers = [
         rounds.answer("upgrade.floor", "noodle", "floor", f"both: {facts['noodle']}"),
+        rounds.answer("upgrade.plan", "plan", "noodle"),
         rounds.answer("records.floor", "records", "floor", sizes_of_it),
         cpu.answer("upgrade.cpu", "noodle", "floor"),
     ]
