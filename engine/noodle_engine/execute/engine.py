@@ -32,8 +32,6 @@ from noodle_engine.execute.planning import check_free, check_versions
 from noodle_engine.execute.recording import Heard, Live, Recorder, fold_loaded
 from noodle_engine.execute.timers import Timers
 from noodle_engine.machine.decide import (
-    BACK_TIMER,
-    TOTAL_TIMER,
     ReleaseHold,
     Said,
     TimerDue,
@@ -42,6 +40,8 @@ from noodle_engine.machine.decide import (
 )
 from noodle_engine.machine.plan import Plan, plan_hash
 from noodle_engine.machine.records import (
+    BACK_TIMER,
+    TOTAL_TIMER,
     Access,
     Entry,
     Event,

@@ -23,6 +23,8 @@ from noodle_engine.machine.failures import InvariantBroken, MessageRefused
 from noodle_engine.machine.moves import take
 from noodle_engine.machine.plan import Hook, HookPoint, PlanComponent, Step, StepName
 from noodle_engine.machine.records import (
+    BACK_TIMER,
+    TOTAL_TIMER,
     Alert,
     Entry,
     Event,
@@ -47,7 +49,6 @@ from noodle_engine.machine.upgrade import Upgrade, fold_upgrade
 
 __all__ = [
     "RESUMES_WITHOUT_PROGRESS_MAX",
-    "TOTAL_TIMER",
     "Action",
     "Decision",
     "Do",
@@ -69,8 +70,6 @@ __all__ = [
 ]
 
 RESUMES_WITHOUT_PROGRESS_MAX = 5
-TOTAL_TIMER = "total"
-BACK_TIMER = "back"
 
 
 class ProbeAnswer(StrEnum):

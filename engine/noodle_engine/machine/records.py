@@ -24,8 +24,10 @@ from noodle_engine.machine.states import (
 )
 
 __all__ = [
+    "BACK_TIMER",
     "EVENT_KINDS",
     "OUTPUT_BYTES_MAX",
+    "TOTAL_TIMER",
     "Access",
     "Alert",
     "Decided",
@@ -42,6 +44,10 @@ __all__ = [
     "fields_of",
 ]
 
+TOTAL_TIMER = "total"
+"""The id of the deadline of a way forward."""
+BACK_TIMER = "back"
+"""The id of the deadline of a way back."""
 OUTPUT_BYTES_MAX = 8192
 """How much of a command's output a record keeps: its end."""
 

@@ -28,9 +28,15 @@ from noodle_engine.execute.clock import CLOCK_JUMP_MS_MAX
 from noodle_engine.execute.failures import UpgradeUnknown
 from noodle_engine.execute.ids import earliest_id_ms, is_upgrade_id, matching_ids
 from noodle_engine.execute.recording import Live
-from noodle_engine.machine.decide import BACK_TIMER, TOTAL_TIMER
 from noodle_engine.machine.plan import ABSENT, Step, state_of
-from noodle_engine.machine.records import Entry, Requested, StepDone, entry_of
+from noodle_engine.machine.records import (
+    BACK_TIMER,
+    TOTAL_TIMER,
+    Entry,
+    Requested,
+    StepDone,
+    entry_of,
+)
 from noodle_engine.machine.states import (
     TERMINAL,
     HoldReason,
@@ -39,7 +45,6 @@ from noodle_engine.machine.states import (
     status_of,
 )
 from noodle_engine.machine.upgrade import Fold, Upgrade, fold, fold_upgrade, requested
-from noodle_engine.targets.load import load_target
 from noodle_engine.targets.place import local_path
 from noodle_journal import Checkpoint, Kind, Record
 
@@ -238,11 +243,19 @@ def _final(upgrade: Upgrade, name: str) -> str:
     return "new" if upgrade.state is State.COMMITTED else "old"
 
 
+def _observed_root(kind: str, target: str) -> str:
+    """What a target is now. Raises what its kind raises."""
+    # The list of what is open and installed looks at no target, and does not pay for this.
+    from noodle_engine.targets.load import load_target  # noqa: PLC0415
+
+    return load_target(kind).observe(local_path(target)).root
+
+
 def _observed(upgrade: Upgrade, name: str) -> str:
     """Old, new, foreign, absent, or unreadable: by looking at the target."""
     component = upgrade.plan.component(name)
     try:
-        root = load_target(component.kind).observe(local_path(component.target)).root
+        root = _observed_root(component.kind, component.target)
     except Exception as error:  # noqa: BLE001 - a status must not fail over one target
         return f"unreadable: {error}"
     if root == upgrade.expected_old(component):
@@ -450,7 +463,7 @@ def _differing(seen: Fold) -> Iterator[str]:
             continue
         path = local_path(installed.target)
         try:
-            root = load_target(installed.kind).observe(path).root
+            root = _observed_root(installed.kind, installed.target)
         except Exception as error:  # noqa: BLE001 - replaying must not fail over one target
             yield f"{name}: {path} cannot be looked at ({error})"
             continue
