@@ -48,9 +48,9 @@ specs: .venv/.dev ## Check the model of the machine (needs Spin and a C compiler
 bench: .venv/.bench ## Measure against the floors and write benchmarks/RESULTS.md
 	@$(BIN)/python benchmarks/run.py
 
-crashes: .venv/.dev ## The full crash sweep: every point (much longer than make test)
+crashes: .venv/.dev ## Every crash point, and ten times the law's examples (hours)
 	@NOODLE_TEST_SWEEP=full STRICT="$(STRICT)" \
-		$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup tests/crashes
+		$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup tests/crashes tests/laws
 
 lock: .venv/.uv ## Resolve the dependencies anew and write requirements/*.txt
 	$(UV) pip compile $(COMPILE) requirements/uv.in -o requirements/uv.txt
