@@ -35,7 +35,6 @@ QUESTIONS = (
         "ms",
         CLICK,
         Goal(Sense.AT_MOST, 1.3),
-        "design",
         HELP_WHY,
     ),
     Question("command.help.bare", "the same", "ms", BARE),

@@ -87,7 +87,6 @@ class Question:
     unit: str
     beside: str
     goal: Goal | None = None
-    goal_source: str = ""
     missed: str = ""
 
 

@@ -21,7 +21,6 @@ QUESTIONS = (
         "MB",
         "python that has imported as much",
         HUNDRED_MB,
-        "design",
         "Rows are read in batches, so what grows is not the journal's; see the process beside it.",
     ),
     Question("memory.upgrade", "peak memory of a process that upgrades", "MB", "bare floor"),

@@ -49,7 +49,7 @@ class Machine:
         return (
             f"{self.cores} cores ({platform.machine()}), {self.memory_gb:.0f} GB of memory, "
             f"{self.kernel}, {self.file_system}, Python {self.python}, SQLite {self.sqlite}. "
-            f"Load when the run began: {self.load:.1f}."
+            f"Load before the run: {self.load:.1f} (what else the machine was doing)."
         )
 
 

@@ -2,8 +2,8 @@
 
 Each side runs under strace, once with few upgrades and once with more; the
 difference is what one costs, so that opening, closing and making releases known
-do not count. A side may tell files by name only: what is not a database is a
-target here, folders too.
+do not count. Files are told by name: what is no database is a target, its folder
+or what lies beside it, or (DBOS) the folder of the database.
 """
 
 from __future__ import annotations
@@ -79,7 +79,18 @@ def counted(folder: Path, side: str, upgrades: int) -> Counter[str]:
 def _traced(folder: Path, side: str, upgrades: int, *, prepared: int) -> Counter[str]:
     folder.mkdir(parents=True)
     output = folder / "strace"
-    tracer = ("strace", "-f", "-y", "-e", f"trace={CALLS}", "-e", "signal=none", "-o", str(output))
+    tracer = (
+        "strace",
+        "-f",
+        "--seccomp-bpf",
+        "-y",
+        "-e",
+        f"trace={CALLS}",
+        "-e",
+        "signal=none",
+        "-o",
+        str(output),
+    )
     with SideProcess(side, folder / side, before=tracer) as process:
         process.prepare(prepared)
         process.run(upgrades)
@@ -100,4 +111,4 @@ def _kind(path: str) -> str:
         return "the database"
     if not path:
         return "something"
-    return "target files and folders"
+    return "other files and folders"

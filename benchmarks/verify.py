@@ -38,7 +38,6 @@ QUESTIONS = (
         "us",
         BARE,
         Goal(Sense.AT_MOST, 4.0, Of.VALUE),
-        "design",
         WHY,
     ),
     Question(
@@ -47,7 +46,6 @@ QUESTIONS = (
         "us",
         "bare loop: read, hash",
         Goal(Sense.AT_MOST, 2.5, Of.VALUE),
-        "design",
         WHY,
     ),
 )
