@@ -166,7 +166,9 @@ def _standing(out: Invocation, view: UpgradeView) -> str:
         return out.command(f"{state}: {_result(view)}{tail}")
     if view.state == "rolled_back":
         reason = f" ({_plain(view.reason.value)})" if view.reason else ""
-        return f"{state}{reason}: every target is as it was before"
+        kept = any(line.observed == "foreign" for line in view.components)
+        which = "every target that nobody else changed" if kept else "every target"
+        return f"{state}{reason}: {which} is as it was before"
     if view.hold is not None:
         return f"{out.style('on hold', 'bad')} in state {state}: {_plain(view.hold.reason.value)}"
     if view.undoing:

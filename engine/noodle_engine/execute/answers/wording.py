@@ -51,7 +51,7 @@ _MOVES: dict[Message, str] = {
     Message.SWAP_BEGUN: "the swap begins",
     Message.VERIFICATION_PASSED: "all targets are new and healthy",
     Message.COMMIT: "it counts from here; the old is kept",
-    Message.UNDONE: "every target is as it was before",
+    Message.UNDONE: "what was done is taken back",
     Message.PAUSE: "paused",
     Message.UNPAUSE: "goes on",
 }
