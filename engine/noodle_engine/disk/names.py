@@ -12,9 +12,10 @@ N2. `exchange` and `rename_noreplace` are one step: a reader, and a crash, see
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from noodle_engine.disk import calls
@@ -38,7 +39,8 @@ __all__ = [
 ]
 
 PROBE_NAMES_MAX = 16
-"""How many names of killed processes a probe steps over."""
+"""How many names that are not free a probe steps over."""
+_PROBE = ".noodle-probe-"
 
 _UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)
 
@@ -162,29 +164,48 @@ def prove_exchange(folder: Path) -> None:
     """Exchange two new, empty files in `folder`, and remove them.
 
     The kernel asks a file system only about names that exist. A process that is
-    killed here leaves two empty files named `.noodle-probe-*`; nothing else
-    reads or minds them. Nothing is made durable.
+    killed here leaves two empty files named `.noodle-probe-*`, which the next
+    probe removes; nothing else reads or minds them. Nothing is made durable.
 
     Raises ExchangeUnsupported if the file system cannot, DiskError if the
     folder cannot be written.
     """
-    made: list[Path] = []
-    try:
+    with explained("write in", folder):
+        _remove_left_probes(folder)
+    with ExitStack() as undo:
+        made: list[Path] = []
         for number in range(PROBE_NAMES_MAX):
-            path = folder / f".noodle-probe-{os.getpid()}-{number}"
+            path = folder / f"{_PROBE}{os.getpid()}-{number}"
             with explained("write in", folder), suppress(FileExistsError):
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-                os.close(os.open(path, flags, 0o600))
-                made.append(path)
+                descriptor = os.open(path, flags, 0o600)
+                undo.callback(os.close, descriptor)
+                undo.callback(unlink_quietly, path)
+                # Locked while it is in use: who finds it unlocked may remove it.
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                made += [path] if os.fstat(descriptor).st_nlink else []
             if len(made) == 2:
                 _exchange_own(made[0], made[1])
                 return
-        raise DiskFailed(
-            doing="write in", path=folder, cause="too many .noodle-probe-* are left there"
-        )
-    finally:
-        for path in made:
-            unlink_quietly(path)
+        raise DiskFailed(doing="write in", path=folder, cause=f"too many {_PROBE}* are there")
+
+
+def _remove_left_probes(folder: Path) -> None:
+    """Remove the empty files of probes that were killed; a strange one stays."""
+    for name in os.listdir(folder):
+        if not name.startswith(_PROBE):
+            continue
+        path = folder / name
+        with suppress(OSError):
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            descriptor = os.open(path, flags)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                facts = os.fstat(descriptor)
+                if stat.S_ISREG(facts.st_mode) and facts.st_size == 0:
+                    os.unlink(path)
+            finally:
+                os.close(descriptor)
 
 
 def _exchange_own(first: Path, second: Path) -> None:

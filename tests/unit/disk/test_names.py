@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from noodle_engine.disk.failures import DiskFailed, FolderUnsafe
+from noodle_engine.disk.locks import lock_file
 from noodle_engine.disk.names import (
     PROBE_NAMES_MAX,
     exchange,
@@ -111,7 +112,7 @@ def test_unlinking_twice_is_no_failure(tmp_path: Path) -> None:
     assert unlink_quietly(tmp_path / "file") is False
 
 
-def test_proving_the_exchange_steps_over_what_killed_ones_left_and_leaves_nothing(
+def test_proving_the_exchange_steps_over_what_is_not_its_own_and_leaves_nothing(
     tmp_path: Path,
 ) -> None:
     left = [tmp_path / f".noodle-probe-{os.getpid()}-{n}" for n in range(PROBE_NAMES_MAX - 2)]
@@ -119,10 +120,24 @@ def test_proving_the_exchange_steps_over_what_killed_ones_left_and_leaves_nothin
         path.write_bytes(b"not mine")
     prove_exchange(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted(left)
-    (tmp_path / f".noodle-probe-{os.getpid()}-{PROBE_NAMES_MAX - 1}").write_bytes(b"")
+    (tmp_path / f".noodle-probe-{os.getpid()}-{PROBE_NAMES_MAX - 1}").write_bytes(b"nor this")
     with pytest.raises(DiskFailed):
         prove_exchange(tmp_path)
     assert all(path.read_bytes() == b"not mine" for path in left)
+
+
+def test_proving_the_exchange_removes_what_killed_probes_left_and_no_live_ones(
+    tmp_path: Path,
+) -> None:
+    killed, live = tmp_path / ".noodle-probe-1-0", tmp_path / ".noodle-probe-1-1"
+    killed.write_bytes(b"")
+    live.write_bytes(b"")
+    lock = lock_file(live)
+    prove_exchange(tmp_path)
+    assert list(tmp_path.iterdir()) == [live]
+    lock.release()
+    prove_exchange(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_syncing_a_missing_folder_fails_by_name(tmp_path: Path) -> None:
