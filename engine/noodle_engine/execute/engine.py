@@ -107,6 +107,7 @@ class Engine:
         self._recorder = Recorder()
         self._runners: dict[str, _Runner] = {}
         self._failures: dict[str, BaseException] = {}
+        self._read_settings: tuple[Mapping[str, Any], Settings] | None = None
         self._leaving = False
         self._state = threading.Condition(threading.RLock())
         self._timers = Timers(clock.now_ms, self._timer_due)
@@ -427,7 +428,12 @@ class Engine:
 
     def settings_of(self, upgrade: Upgrade) -> Settings:
         """The settings that an upgrade was requested under."""
-        return settings_from_journal(self.world.settings.get(upgrade.settings_hash, {}))
+        stored = self.world.settings.get(upgrade.settings_hash, {})
+        read = self._read_settings
+        if read is None or read[0] is not stored:
+            # Whoever queues asks again at each turn: most upgrades have the same ones.
+            self._read_settings = read = (stored, settings_from_journal(stored))
+        return read[1]
 
     def _drive(self, runner: _Runner, actor: str, *, resumed: bool) -> None:
         driving = Driving(self, runner.upgrade, actor, runner.control)

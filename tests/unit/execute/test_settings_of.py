@@ -1,0 +1,62 @@
+"""Each upgrade runs on the settings that it was requested under."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from noodle_engine import Noodle
+from noodle_engine.disk.locks import lock_file
+from noodle_engine.execute.home.layout import Home
+from noodle_engine.execute.home.opening import open_engine
+from noodle_engine.execute.ids import new_upgrade_id
+from noodle_engine.machine.plan import Plan
+from noodle_engine.machine.states import OnCrash
+from noodle_policies.settings.model import Settings, settings_hash
+
+
+def planned(noodle: Noodle, folder: Path, name: str) -> Plan:
+    """A plan to install a component of that name."""
+    release = folder / name
+    release.mkdir()
+    (release / "payload").write_text(name)
+    (release / "noodle.toml").write_text(
+        f'format = 1\n[component]\nname = "{name}"\nversion = "1.0.0"\nkind = "file"\n'
+        f'[payload]\npath = "payload"\n[target]\npath = "{folder}/live-{name}"\n'
+    )
+    noodle.add(release)
+    plan = noodle.plan([f"{name}@1.0.0"]).plan
+    assert plan is not None
+    return plan
+
+
+def test_upgrades_under_two_settings_keep_each_its_own(tmp_path: Path) -> None:
+    Noodle.init(tmp_path / "home")
+    with Noodle.open(tmp_path / "home") as noodle:
+        plans = {limit: planned(noodle, tmp_path, f"app{limit}") for limit in (1, 2, 3)}
+    home = Home(tmp_path / "home")
+    engine = open_engine(home, lock_file(home.lock_file), {})
+    try:
+        upgrades = {}
+        for limit, plan in plans.items():
+            # The third is requested under what the first was.
+            stored = {"runtime_upgrade_manager.max_concurrent_upgrades": min(limit, 4 - limit)}
+            upgrades[limit] = new_upgrade_id(limit, bytes(16))
+            engine.request(
+                plan,
+                upgrade=upgrades[limit],
+                actor="test",
+                settings=stored,
+                settings_hash=settings_hash(stored),
+                on_crash=OnCrash.FORWARD,
+            )
+
+        def limits() -> list[int]:
+            return [
+                engine.settings_of(engine.open_upgrade(one)).max_concurrent_upgrades
+                for one in upgrades.values()
+            ]
+
+        assert limits() == limits() == [1, 2, 1]
+        assert Settings().max_concurrent_upgrades not in limits()
+    finally:
+        engine.close()
