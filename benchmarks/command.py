@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import append, commands, memory, opening, syncs, upgrade, verify
+from benchmarks import append, commands, memory, opening, resume, syncs, upgrade, verify
 from benchmarks.harness import Answer, Question
 from benchmarks.report import Machine, render
 from benchmarks.sizes import FULL, QUICK, Sizes
@@ -38,6 +38,7 @@ MEASUREMENTS = (
     Measurement("syncs", "Syncs of an upgrade", syncs.QUESTIONS, syncs.measure),
     Measurement("verify", "Verification", verify.QUESTIONS, verify.measure),
     Measurement("opening", "Opening a long journal", opening.QUESTIONS, opening.measure),
+    Measurement("resume", "Resuming", resume.QUESTIONS, resume.measure),
     Measurement("commands", "Short commands", commands.QUESTIONS, commands.measure),
     Measurement("memory", "Memory", memory.QUESTIONS, memory.measure),
 )

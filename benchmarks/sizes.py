@@ -18,6 +18,8 @@ class Sizes:
     verify_rounds: int
     open_upgrades: int
     open_rounds: int
+    resume_upgrades: int
+    resume_rounds: int
     command_rounds: int
     syncs_upgrades: int
     memory_appends: int
@@ -34,6 +36,8 @@ FULL = Sizes(
     verify_rounds=5,
     open_upgrades=10_000,
     open_rounds=9,
+    resume_upgrades=100,
+    resume_rounds=3,
     command_rounds=15,
     syncs_upgrades=10,
     memory_appends=20_000,
@@ -49,6 +53,8 @@ QUICK = Sizes(
     verify_rounds=2,
     open_upgrades=12,
     open_rounds=2,
+    resume_upgrades=3,
+    resume_rounds=1,
     command_rounds=2,
     syncs_upgrades=2,
     memory_appends=50,
