@@ -49,13 +49,18 @@ class Ready:
 
 @dataclass(slots=True, eq=False)
 class Waiting:
-    """One append call: its records, ready to seal, and what became of it."""
+    """One append call: its records, ready to seal, and what became of it.
+
+    `durable` says that its commit is on disk; `done` that its caller may go on,
+    which is after on_commit saw the records.
+    """
 
     items: Sequence[Ready]
     going_back: bool
     head: bool
     committed: list[Record] = field(default_factory=list)
     error: BaseException | None = None
+    durable: bool = False
     done: bool = False
 
 

@@ -6,7 +6,8 @@ file; the fence catches a caller that lost it. Never interprets a record's body
 and never decides what to shred.
 
 Laws
-J1. When append returns, its records are durable, in the order on_commit saw.
+J1. When append returns, its records are durable, and on_commit has seen them, in
+    their order.
 J2. After JournalFull, BadRecord, JournalElsewhere or LeaseLost nothing was written.
 J3. After an error from a commit the writer is poisoned: it writes nothing more
     until `reopen`, which says what survived.
@@ -322,7 +323,7 @@ class Journal:
             # Not the disk: an interrupt, or a callback that failed. Whoever waits
             # must not believe anything about its own records.
             for entry in entries:
-                if not entry.done:
+                if not entry.durable:
                     entry.error = self._writer.poisoned_by(f"interrupted: {exc!r}")
             raise
         finally:

@@ -362,7 +362,7 @@ class Writer:
             self._epoch_start_ns, self._epoch_first_seq = draft.at_ns, first
             self._adopting, self._gave_up = False, None
         for entry in entries:
-            entry.done = True
+            entry.durable = True
         wanted = opened is not None or self.head_owed or any(entry.head for entry in entries)
         if wanted and draft.checkpoint is not None:
             self._keep_head(draft.checkpoint)

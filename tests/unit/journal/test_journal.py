@@ -6,13 +6,15 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
 import pytest
 
-from noodle_journal import Identity, Journal, Kind, NewRecord, backup, restore, verify
+from noodle_journal import Identity, Journal, Kind, NewRecord, Record, backup, restore, verify
 from noodle_journal.backup import backup_keystore, keep_broken, restore_keystore
+from noodle_journal.draft import Waiting, ready
 from noodle_journal.failures import (
     BadRecord,
     JournalAbsent,
@@ -30,6 +32,7 @@ from noodle_journal.failures import (
     NotAJournal,
     WrongKey,
 )
+from noodle_journal.format.sealing import Tagger
 from noodle_journal.storage.database import connect
 from noodle_journal.writing import GROUP_RECORDS_MAX, STATE_RECORDS_MAX
 from tests.unit.journal.place import MASTER_KEY, Place, note
@@ -107,6 +110,24 @@ def test_opening_reads_a_bounded_number_of_records(place: Place) -> None:
     with place.open() as journal:
         journal.append([note("y")])
     assert verify(place.folder, master_key=MASTER_KEY).ok
+
+
+def test_nobody_goes_on_before_on_commit_has_seen_the_records(tmp_path: Path) -> None:
+    """J1. A follower that wakes in mid-commit must not act on a fold without its record."""
+    entries: list[Waiting] = []
+    seen: list[tuple[bool, bool]] = []
+
+    class Watched(Place):
+        def on_commit(self, records: Sequence[Record]) -> None:
+            super().on_commit(records)
+            seen.extend((entry.durable, entry.done) for entry in entries)
+
+    place = Watched(tmp_path).create()
+    with place.open() as journal:
+        item = ready(note("one"), tagger=Tagger(bytes(32)))
+        entries += [Waiting([item], going_back=False, head=True) for _ in range(2)]
+        journal._writer.commit(list(entries), list)
+    assert seen == [(True, False), (True, False)]
 
 
 def test_commits_of_threads_are_in_the_order_on_commit_saw(place: Place) -> None:
