@@ -18,6 +18,7 @@ from typing import ClassVar
 from noodle_journal.errors import DataValue, NoodleError
 
 EXIT_REFUSED = 3
+EXIT_PERSON = 5
 EXIT_UNTRUSTED = 6
 EXIT_LOCKED = 9
 
@@ -311,6 +312,7 @@ class JournalIoError(JournalError):
     """
 
     code: ClassVar[str] = "journal_io_error"
+    exit_code: ClassVar[int] = EXIT_PERSON
 
     def __init__(self, *, path: str, reason: str) -> None:
         super().__init__(

@@ -40,7 +40,7 @@ ALL: dict[int, str] = {
     2: "a malformed option, setting, release or plan",
     3: "refused: the target is as it was before",
     4: "the upgrade failed and the old was restored",
-    5: "a person is needed: the upgrade is on hold, or a check of doctor failed",
+    5: "a person is needed: an upgrade is on hold, its clean-up, a disk or a check failed",
     6: "a key, a signature or the journal failed verification",
     7: "not authorised",
     8: "`--wait` ended first; the upgrade goes on",
@@ -62,7 +62,7 @@ def of_upgrade(view: UpgradeView, *, asked_back: bool = False, waited: bool = Tr
     if view.hold is not None:
         return NEEDS_PERSON
     if view.state == "committed":
-        return DONE
+        return DONE if view.finished or not waited else NEEDS_PERSON
     if view.state == "rolled_back":
         if asked_back and view.reason in _BY_A_PERSON:
             return DONE

@@ -45,10 +45,9 @@ from noodle_engine.machine.states import (
     State,
 )
 from noodle_engine.machine.table import Effect, Move, Refusal, answer, forward_message
-from noodle_engine.machine.upgrade import Upgrade, fold_upgrade
+from noodle_engine.machine.upgrade import RESUMES_WITHOUT_PROGRESS_MAX, Upgrade, fold_upgrade
 
 __all__ = [
-    "RESUMES_WITHOUT_PROGRESS_MAX",
     "Action",
     "Decision",
     "Do",
@@ -68,8 +67,6 @@ __all__ = [
     "note",
     "undo_order",
 ]
-
-RESUMES_WITHOUT_PROGRESS_MAX = 5
 
 
 class ProbeAnswer(StrEnum):
@@ -260,6 +257,8 @@ def _needs_undo(upgrade: Upgrade, step: Step) -> bool:
     state = upgrade.step(step.id)
     if state.attempt == 0 or state.taken_back:
         return False
+    if step.name is StepName.STAGE and state.undo_outcome is Outcome.FAILED:
+        return False  # its target is old already: the clean-up tries to remove it again
     hook = _hook(upgrade, step)
     return hook is None or hook.undo is not None
 
@@ -459,6 +458,8 @@ def _consequences(upgrade: Upgrade, said: StepResult) -> Iterator[Event]:
             detail=said.error,
         )
         return
+    if said.undo and step.name is StepName.STAGE and said.hold is None:
+        return  # see _needs_undo
     if said.hold is not None or said.undo:
         reason = said.hold or HoldReason.OLD_BROKEN
         yield _held(upgrade, reason, component=step.component, detail=said.error)

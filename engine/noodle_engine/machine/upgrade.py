@@ -13,7 +13,7 @@ F3. A step's result is only taken for a step that has an intent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -43,6 +43,7 @@ from noodle_engine.machine.states import (
 )
 
 __all__ = [
+    "RESUMES_WITHOUT_PROGRESS_MAX",
     "Fold",
     "Hold",
     "Installed",
@@ -160,9 +161,29 @@ class Upgrade:
 
     @property
     def finished(self) -> bool:
-        """Whether it has ended and its clean-up too."""
-        return self.state in TERMINAL and not self.steps_left
+        """Whether it has ended and its clean-up too.
 
+        A clean-up that failed is tried again at a resume, so often; then what it
+        left stays where it is, for one bad file must not bar all later upgrades.
+        """
+        if self.state not in TERMINAL or self.steps_left:
+            return False
+        given_up = self.resumes_without_progress >= RESUMES_WITHOUT_PROGRESS_MAX
+        return given_up or not list(self.failed_clean_up)
+
+    @property
+    def failed_clean_up(self) -> Iterator[Step]:
+        """The failed steps of the end it came to that a resume does again; no hook is."""
+        for step in self.plan.steps:
+            here = self.state in TERMINAL and state_of(step.name) is self.state
+            failed = self.step(step.id).outcome is Outcome.FAILED
+            if here and failed and step.name in _CLEAN_UP:
+                yield step
+
+
+_CLEAN_UP = frozenset({StepName.POINT, StepName.CLEAN_COMMITTED, StepName.CLEAN_ROLLED_BACK})
+RESUMES_WITHOUT_PROGRESS_MAX = 5
+"""How many resumes may end no step before a person is asked, or a clean-up is given up."""
 
 _UNTOUCHED = StepState()
 
@@ -302,7 +323,15 @@ def fold_upgrade(upgrade: Upgrade, entry: Entry) -> Upgrade:
         case TimerSet() as event:
             return replace(upgrade, timers={**upgrade.timers, event.id: event.due_ms})
         case Noted(code="resumed"):
-            return replace(upgrade, resumes_without_progress=upgrade.resumes_without_progress + 1)
+            again = {
+                step.id: replace(upgrade.step(step.id), outcome=None)
+                for step in upgrade.failed_clean_up
+            }
+            return replace(
+                upgrade,
+                resumes_without_progress=upgrade.resumes_without_progress + 1,
+                steps={**upgrade.steps, **again},
+            )
         case Noted(code="child.started", data=data):
             return replace(upgrade, children={**upgrade.children, data["step"]: data["child"]})
         case _:

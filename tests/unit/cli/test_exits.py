@@ -29,7 +29,8 @@ OPEN: Final = UpgradeView(
     requested_ms=0,
     finished=False,
 )
-COMMITTED: Final = replace(OPEN, state=State.COMMITTED)
+COMMITTED: Final = replace(OPEN, state=State.COMMITTED, finished=True)
+UNCLEAN: Final = replace(COMMITTED, finished=False)
 HELD: Final = replace(OPEN, hold=HoldView(HoldReason.FOREIGN))
 
 
@@ -41,6 +42,7 @@ def rolled_back(reason: Reason) -> UpgradeView:
     ("view", "code"),
     [
         (COMMITTED, 0),
+        (UNCLEAN, 5),
         (HELD, 5),
         (OPEN, 8),
         (rolled_back(Reason.REFUSED), 3),

@@ -28,7 +28,7 @@ from noodle_engine.execute.clock import CLOCK_JUMP_MS_MAX
 from noodle_engine.execute.failures import UpgradeUnknown
 from noodle_engine.execute.ids import earliest_id_ms, is_upgrade_id, matching_ids
 from noodle_engine.execute.recording import Live
-from noodle_engine.machine.plan import ABSENT, Step, state_of
+from noodle_engine.machine.plan import ABSENT, Step, StepName, state_of
 from noodle_engine.machine.records import (
     BACK_TIMER,
     TOTAL_TIMER,
@@ -290,7 +290,11 @@ def _allowed(upgrade: Upgrade) -> tuple[str, ...]:
         if not upgrade.finished:
             return (resume,)
         if upgrade.state is State.COMMITTED:
-            return tuple(f"noodle rollback {one.name}" for one in upgrade.plan.components)
+            return tuple(
+                f"noodle rollback {one.name}"
+                for one in upgrade.plan.components
+                if _kept_old(upgrade, one.name)
+            )
         return ()
     hold = upgrade.hold
     if hold is not None:
@@ -303,6 +307,12 @@ def _allowed(upgrade: Upgrade) -> tuple[str, ...]:
     if upgrade.undoing:
         return (resume,)
     return (resume, f"noodle abort {upgrade.id}")
+
+
+def _kept_old(upgrade: Upgrade, name: str) -> bool:
+    """Whether the upgrade kept an old version that a rollback can go back to."""
+    observed = upgrade.step(f"{StepName.POINT.value}:{name}").observed
+    return observed is not None and "location" in observed.attributes
 
 
 def _current_step(upgrade: Upgrade) -> StepRow | None:
