@@ -38,6 +38,7 @@ class Command:
     names modules that the server imports too, so that no run pays for them.
     `environment` is added to a clean one. `shared_counter` counts helper
     processes too. `keep_orphans` leaves its children alive when it dies.
+    `returncode` is what it ends with when nothing strikes it.
     """
 
     program: tuple[str, ...]
@@ -49,6 +50,7 @@ class Command:
     environment: tuple[tuple[str, str], ...] = ()
     shared_counter: bool = False
     keep_orphans: bool = False
+    returncode: int = 0
     run_s_max: float = RUN_S_MAX
 
     @property
@@ -147,14 +149,14 @@ def shim_environment(
     """What arms the shim in a new process."""
     return {
         "LD_PRELOAD": str(bench.shim),
-        "NOODLE_CRASH_ROOTS": ":".join(str(root) for root in command.roots),
-        "NOODLE_CRASH_LOG": str(files.log),
-        "NOODLE_CRASH_COUNTER": str(files.counter) if command.shared_counter else "",
-        "NOODLE_CRASH_MODE": strike.mode.value,
-        "NOODLE_CRASH_AT": str(at),
-        "NOODLE_CRASH_ERRNO": str(strike.error_number),
-        "NOODLE_CRASH_REPEAT": str(strike.repeat),
-        "NOODLE_CRASH_GROUP": str(int(strike.whole_group)),
+        "CRASH_SHIM_ROOTS": ":".join(str(root) for root in command.roots),
+        "CRASH_SHIM_LOG": str(files.log),
+        "CRASH_SHIM_COUNTER": str(files.counter) if command.shared_counter else "",
+        "CRASH_SHIM_MODE": strike.mode.value,
+        "CRASH_SHIM_AT": str(at),
+        "CRASH_SHIM_ERRNO": str(strike.error_number),
+        "CRASH_SHIM_REPEAT": str(strike.repeat),
+        "CRASH_SHIM_GROUP": str(int(strike.whole_group)),
     }
 
 

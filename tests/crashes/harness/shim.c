@@ -312,17 +312,17 @@ static const char *setting(const char *name, const char *fallback) {
 
 __attribute__((constructor)) static void arm_from_environment(void) {
     pthread_atfork(NULL, NULL, disarm_child);
-    const char *mode = getenv("NOODLE_CRASH_MODE");
+    const char *mode = getenv("CRASH_SHIM_MODE");
     if (!mode) return;
-    int bad = noodle_crash_configure(setting("NOODLE_CRASH_ROOTS", ""), setting("NOODLE_CRASH_LOG", ""),
-                                     setting("NOODLE_CRASH_COUNTER", ""));
-    bad |= noodle_crash_arm(mode, strtoul(setting("NOODLE_CRASH_AT", "0"), NULL, 10),
-                            atoi(setting("NOODLE_CRASH_ERRNO", "0")),
-                            strtoul(setting("NOODLE_CRASH_REPEAT", "1"), NULL, 10),
-                            atoi(setting("NOODLE_CRASH_GROUP", "0")));
+    int bad = noodle_crash_configure(setting("CRASH_SHIM_ROOTS", ""), setting("CRASH_SHIM_LOG", ""),
+                                     setting("CRASH_SHIM_COUNTER", ""));
+    bad |= noodle_crash_arm(mode, strtoul(setting("CRASH_SHIM_AT", "0"), NULL, 10),
+                            atoi(setting("CRASH_SHIM_ERRNO", "0")),
+                            strtoul(setting("CRASH_SHIM_REPEAT", "1"), NULL, 10),
+                            atoi(setting("CRASH_SHIM_GROUP", "0")));
     if (bad) {
         fputs("crash shim: roots, counter or mode are wrong\n", stderr);
         abort();
     }
-    if (!state.shared) unsetenv("NOODLE_CRASH_MODE");
+    if (!state.shared) unsetenv("CRASH_SHIM_MODE");
 }

@@ -3,8 +3,8 @@
  * shim.c owns the counter, the question "does this call count?" and the answer "what happens to it";
  * calls.c owns the interposed calls and asks shim.c once for each. Laws are at the head of shim.c. */
 
-#ifndef NOODLE_CRASH_SHIM_H
-#define NOODLE_CRASH_SHIM_H
+#ifndef CRASH_SHIM_SHIM_H
+#define CRASH_SHIM_SHIM_H
 
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE

@@ -134,7 +134,9 @@ class _Worker:
     def record(self) -> tuple[Point, ...]:
         """Run unstruck, judge the end, put the folder back."""
         outcome = record(self.command, self._bench, classify_path=self._classify)
-        assert outcome.returncode == 0, f"the run that nothing strikes failed: {outcome}"
+        assert outcome.returncode == self.command.returncode, (
+            f"the run that nothing strikes failed: {outcome}"
+        )
         self._scenario.check(self._folder)
         self._snapshot.restore()
         return outcome.log.recorded
