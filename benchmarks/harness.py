@@ -8,10 +8,12 @@ H1. All sides of a comparison run in every round, each round in another order.
 H2. A ratio is taken within a round; what is reported is the median over rounds.
 H3. A verdict on an absolute time holds for the machine named beside it, and is
     printed, never asserted.
+H4. A goal is met or missed only where the spread does not reach across its limit.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,6 +46,14 @@ class Spread:
         return cls(middle, distance, len(values))
 
 
+class Verdict(StrEnum):
+    """How what was measured stands to a goal."""
+
+    MET = "met"
+    MISSED = "missed"
+    UNDECIDED = "undecided"
+
+
 class Of(StrEnum):
     """What a goal is about."""
 
@@ -60,18 +70,21 @@ class Goal:
     limit: float
     of: Of = Of.RATIO
 
-    def met(self, answer: Answer) -> bool:
-        """Whether what was measured is good enough. Raises ValueError without a ratio."""
-        seen = self.seen(answer)
-        return seen <= self.limit if self.sense is Sense.AT_MOST else seen >= self.limit
+    def verdict(self, answer: Answer) -> Verdict:
+        """Met or missed with the whole spread, else undecided (law H4).
 
-    def seen(self, answer: Answer) -> float:
-        """The number that the goal is about. Raises ValueError without a ratio."""
-        if self.of is Of.VALUE:
-            return answer.ours.median
-        if answer.ratio is None:
+        Raises ValueError for a goal for a ratio where there is none.
+        """
+        seen = answer.ours if self.of is Of.VALUE else answer.ratio
+        if seen is None:
             raise ValueError(f"{answer.key} has a goal for a ratio and no ratio")
-        return 1 / answer.ratio.median if self.of is Of.INVERSE else answer.ratio.median
+        ends = [seen.median - seen.distance, seen.median + seen.distance]
+        if self.of is Of.INVERSE:
+            ends = [1 / end if end > 0 else math.inf for end in ends]
+        good = [
+            end <= self.limit if self.sense is Sense.AT_MOST else end >= self.limit for end in ends
+        ]
+        return Verdict.MET if all(good) else Verdict.UNDECIDED if any(good) else Verdict.MISSED
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.harness import Answer, Goal, Of, Question, Spread
+from benchmarks.harness import Answer, Goal, Of, Question, Spread, Verdict
 from noodle_journal.storage.database import sqlite3
 
 NOT_MEASURED = "not measured"
@@ -107,7 +107,8 @@ def verdict(question: Question, answer: Answer) -> str:
     """Whether the goal is met."""
     if question.goal is None:
         return "-"
-    return "met" if question.goal.met(answer) else "**missed**"
+    found = question.goal.verdict(answer)
+    return str(found) if found is Verdict.MET else f"**{found}**"
 
 
 def row(question: Question, answer: Answer | None) -> Sequence[str]:
@@ -143,7 +144,7 @@ def render(
         "same rounds, in turns, each round in another order. A value is the median over rounds "
         "\u00b1 the median distance from it; the ratio is Noodle's value over the other's within "
         "a round, its median over rounds. Times hold for the machine below and no other; ratios "
-        "carry further."
+        "carry further. A goal is undecided where the spread reaches across its limit."
     )
     lines = [
         "# What Noodle costs",
@@ -171,10 +172,13 @@ def _section(
             continue
         if answer.remark:
             remarks.setdefault(answer.remark, []).append(f"`{one.key}`")
-        if one.goal is not None and not one.goal.met(answer):
+        if one.goal is not None and one.goal.verdict(answer) is not Verdict.MET:
             reasons.setdefault(one.missed, []).append(f"`{one.key}`")
     notes = [f"- {', '.join(keys)}: {text}" for text, keys in remarks.items()]
-    notes += [f"- Why {', '.join(keys)} missed: {text}" for text, keys in reasons.items()]
+    notes += [
+        f"- Why {', '.join(keys)} did not clearly meet the goal: {text}"
+        for text, keys in reasons.items()
+    ]
     return [*lines, "", *notes, *([""] if notes else [])]
 
 

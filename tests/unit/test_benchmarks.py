@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 from benchmarks.command import KEYS, MEASUREMENTS, RESULTS
-from benchmarks.harness import Answer, Goal, Of, Question, Sense, Spread, alternate
+from benchmarks.harness import Answer, Goal, Of, Question, Sense, Spread, Verdict, alternate
 from benchmarks.report import HEAD, NOT_MEASURED, Machine, goal_text, render, row
 
 ROW: Final = re.compile(r"^\| `([a-z.]+)` \|")
@@ -60,24 +60,35 @@ def test_every_round_runs_every_side_in_another_order_and_warm_up_does_not_count
 
 
 @pytest.mark.parametrize(
-    ("goal", "good", "bad"),
-    [
-        (Goal(Sense.AT_MOST, 1.2), Answer("k", once(1), once(1), once(1.2)), 1.21),
-        (Goal(Sense.AT_LEAST, 6, Of.INVERSE), Answer("k", once(1), once(8), once(0.125)), 0.25),
-    ],
+    ("goal", "ratios"),
+    [(GOAL, (1.2, 1.3)), (Goal(Sense.AT_LEAST, 6, Of.INVERSE), (0.125, 0.25))],
     ids=["at most", "times faster"],
 )
-def test_a_goal_for_a_ratio_is_judged_on_the_ratio(goal: Goal, good: Answer, bad: float) -> None:
-    assert goal.met(good)
-    assert not goal.met(Answer("k", once(1), once(1), once(bad)))
+def test_a_goal_for_a_ratio_is_judged_on_the_ratio(goal: Goal, ratios: tuple[float, float]) -> None:
+    good, bad = (Answer("k", once(1), once(1), once(ratio)) for ratio in ratios)
+    assert (goal.verdict(good), goal.verdict(bad)) == (Verdict.MET, Verdict.MISSED)
     with pytest.raises(ValueError, match="ratio"):
-        goal.met(Answer("k", once(1)))
+        goal.verdict(Answer("k", once(1)))
 
 
 def test_a_goal_for_a_value_is_judged_on_ours() -> None:
     goal = Goal(Sense.AT_MOST, 4, Of.VALUE)
-    assert goal.met(Answer("k", once(4)))
-    assert not goal.met(Answer("k", once(5), once(9), once(0.5)))
+    assert goal.verdict(Answer("k", once(4))) is Verdict.MET
+    assert goal.verdict(Answer("k", once(5), once(9), once(0.5))) is Verdict.MISSED
+
+
+@pytest.mark.parametrize(
+    ("median", "verdict"),
+    [
+        (1.05, Verdict.MET),
+        (1.15, Verdict.UNDECIDED),
+        (1.25, Verdict.UNDECIDED),
+        (1.35, Verdict.MISSED),
+    ],
+)
+def test_a_goal_within_the_spread_is_undecided(median: float, verdict: Verdict) -> None:
+    """H4."""
+    assert GOAL.verdict(Answer("k", once(1), once(1), Spread(median, 0.1, 9))) is verdict
 
 
 def test_a_missed_goal_is_shown_with_its_reason_and_a_met_one_without() -> None:
