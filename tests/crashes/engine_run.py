@@ -54,6 +54,7 @@ def settle(words: list[str]) -> int:
         "ended": ended,
         "finished": [view.finished for view in views],
         "reasons": [view.reason.value if view.reason else None for view in views],
+        "errors": [view.step.error if view.step else None for view in views],
         "sizes": [once.journal.size, twice.journal.size],
         "verified": verdict.ok,
         "problem": verdict.problem,

@@ -166,7 +166,7 @@ class Engine:
             allowed = {content(name, self.before), content(name, self.after)}
             assert found in allowed, f"{name} is neither old nor new: {_shown(found)}"
         assert "Traceback" not in outcome.stderr, outcome.stderr
-        if outcome.killed or outcome.returncode == 0:
+        if outcome.returncode <= 0:  # done, killed, or held still for a power cut
             return
         answer = json.loads(outcome.stdout)
         failed = answer.get("error") or answer
@@ -221,7 +221,7 @@ class Engine:
             facts = target.stat()
             assert (facts.st_uid, facts.st_gid) == OWNER, "the owner was lost"
             assert stat.S_IMODE(facts.st_mode) == MODE, "the mode was lost"
-            assert os.getxattr(target, "user.mark") == MARK
+            assert os.getxattr(target, "user.mark") == MARK, "an attribute was lost"
         strays = {
             path.name
             for path in (folder / "srv").iterdir()
@@ -231,7 +231,8 @@ class Engine:
         assert not strays, f"left beside the targets: {strays}"
         room = folder / "srv" / ".noodle" / name
         if room.exists():
-            assert {path.name for path in room.iterdir()} <= ROOM
+            more = {path.name for path in room.iterdir()} - ROOM
+            assert not more, f"left in the room of {name}: {more}"
             for kept in room.glob("releases/*"):
                 versions = {content(name, one) for one in (OLD, NEW, SICK)}
                 assert kept.read_bytes() in versions, f"{kept.name} is no version"

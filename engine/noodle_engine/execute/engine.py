@@ -29,7 +29,7 @@ from noodle_engine.execute.failures import RequestRefused, UpgradeUnknown
 from noodle_engine.execute.home.layout import Home, settings_from_journal
 from noodle_engine.execute.live_clock import LiveClock
 from noodle_engine.execute.planning import check_free, check_versions
-from noodle_engine.execute.recording import Heard, Live, Recorder, fold_loaded
+from noodle_engine.execute.recording import Heard, Live, Recorder
 from noodle_engine.execute.timers import Timers
 from noodle_engine.machine.decide import (
     ReleaseHold,
@@ -58,7 +58,7 @@ from noodle_journal import Journal, Kind, NewRecord, Record
 from noodle_journal.errors import NoodleError
 from noodle_policies.settings.model import Settings
 
-__all__ = ["Engine", "Heard", "fold_loaded", "kind_of"]
+__all__ = ["Engine", "Heard", "kind_of"]
 
 TIMER_RETRY_MS = 5_000
 """When a deadline that could not be recorded is told again."""
@@ -112,10 +112,14 @@ class Engine:
         self._state = threading.Condition(threading.RLock())
         self._timers = Timers(clock.now_ms, self._timer_due)
 
-    def attach(self, journal: Journal, world: Fold) -> None:
-        """Take the opened journal and its fold; nothing else works before."""
-        self._recorder.attach(journal, world)
-        self.clock.start_after(world.at_ms)
+    def begin(self, live: Live) -> None:
+        """Take the fold of what the journal holds, before anything is written to it."""
+        self._recorder.begin(live)
+        self.clock.start_after(live.world.at_ms)
+
+    def attach(self, journal: Journal) -> None:
+        """Take the opened journal; nothing else works before."""
+        self._recorder.attach(journal)
 
     @property
     def world(self) -> Fold:

@@ -26,21 +26,13 @@ from noodle_journal import Kind, NewRecord, Record
 from noodle_journal.failures import JournalIoError
 
 if TYPE_CHECKING:
-    from noodle_journal import Journal  # who only reads does not pay for the writer
+    from noodle_journal import Journal, Loaded  # who only reads does not pay for the writer
 
-__all__ = ["Heard", "Live", "Recorder", "fold_loaded"]
+__all__ = ["Heard", "Live", "Recorder", "live_of"]
 
 APPENDS_MAX = 2
 """How often a record is offered to the journal: again only where nothing of it survived."""
 
-
-def fold_loaded(state: Mapping[str, Any] | None, records: Sequence[Record]) -> Fold:
-    """The world as a journal's last state record and what follows say."""
-    world = Fold() if state is None else fold_state(state)
-    for record in records:
-        entry = _entry_in(record)
-        world = world if entry is None else fold(world, entry)
-    return world
 
 
 def _entry_in(record: Record) -> Entry | None:
@@ -65,6 +57,15 @@ class Live:
     seq: int
 
 
+def live_of(loaded: Loaded) -> Live:
+    """The world as a journal's last state record and what follows say."""
+    world = Fold() if loaded.state is None else fold_state(loaded.state)
+    for record in loaded.records:
+        entry = _entry_in(record)
+        world = world if entry is None else fold(world, entry)
+    return Live(world, loaded.size)
+
+
 class Recorder:
     """Appends, folds, and tells listeners. Safe to use from several threads."""
 
@@ -77,10 +78,13 @@ class Recorder:
         self._survivors: list[tuple[int, Mapping[str, Any]]] = []
         self._lost: BaseException | None = None
 
-    def attach(self, journal: Journal, world: Fold) -> None:
-        """Take the opened journal and its fold; nothing else works before."""
+    def begin(self, live: Live) -> None:
+        """Take the fold of what the journal holds, before anything is written to it."""
+        self._live = live
+
+    def attach(self, journal: Journal) -> None:
+        """Take the opened journal; nothing else works before."""
         self._journal = journal
-        self._live = Live(world, journal.size)
 
     @property
     def journal(self) -> Journal:

@@ -16,7 +16,7 @@ from pathlib import Path
 from noodle_engine.disk.failures import LockHeld
 from noodle_engine.disk.holders import holders_of
 from noodle_engine.disk.locks import FileLock, lock_file, read_mark, write_mark
-from noodle_engine.disk.names import make_folder
+from noodle_engine.disk.names import fsync_folder, make_folder, remove_folder
 from noodle_engine.disk.paths import target_path
 from noodle_engine.machine.text import path_bytes
 from noodle_engine.targets.failures import TargetBusy, TargetOwned
@@ -95,6 +95,16 @@ class Place:
         yield first
         for number in range(2, FOREIGN_NAMES_MAX + 1):
             yield first.with_name(f"{first.name}-{number}")
+
+    def remove_stage(self, upgrade: str) -> None:
+        """Remove an upgrade's stage folder, durably.
+
+        Without the sync a power cut can bring it back on a file system without
+        a journal, and its inode may be another folder's by then: the check of
+        the file system gives that folder's files to the old name.
+        """
+        if remove_folder(self.stage(upgrade)):
+            fsync_folder(self.room)
 
     def make_room(self) -> None:
         """Make the target's folder beside it, durably, if it is not there."""

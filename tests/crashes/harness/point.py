@@ -143,3 +143,12 @@ def choose(points: Sequence[Point], total: int, seed: int) -> tuple[Point, ...]:
         offset = chance.random() * step
         chosen.update(remaining[int(offset + index * step)] for index in range(wanted))
     return tuple(sorted(chosen, key=lambda point: point.number))
+
+
+def spread(points: Sequence[Point], total: int, seed: int) -> tuple[Point, ...]:
+    """Choose at most `total` points, evenly over the run; the seed says where it begins."""
+    if len(points) <= total:
+        return tuple(points)
+    step = len(points) / total
+    offset = random.Random(seed).random() * step
+    return tuple(points[int(offset + index * step)] for index in range(total))

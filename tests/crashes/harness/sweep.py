@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from tests.crashes.harness.fork_client import ForkServer
-from tests.crashes.harness.point import Classify, Point, choose, classify
+from tests.crashes.harness.point import Classify, Point, choose, classify, spread
 from tests.crashes.harness.run import Bench, Command, Outcome, record, run
 from tests.crashes.harness.shim import Mode, Strike
 from tests.crashes.harness.snapshot import Snapshot
@@ -63,16 +63,19 @@ class Scenario(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """How many points of a sweep, and the seed that chooses them."""
+    """How many points of a sweep, the seed that chooses them, whether all pairs must be there."""
 
     points: int = 50
     seed: int = 1
+    every_pair: bool = True
 
     def of(self, points: Sequence[Point]) -> tuple[Point, ...]:
         """Choose; all of them under NOODLE_TEST_SWEEP=full."""
         if os.environ.get("NOODLE_TEST_SWEEP") == "full":
             return tuple(points)
-        return choose(points, self.points, self.seed)
+        if self.every_pair:
+            return choose(points, self.points, self.seed)
+        return spread(points, self.points, self.seed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from noodle_engine.execute.failures import SettingsRefused
 from noodle_engine.execute.home.layout import Home, machine_id, settings_of
-from noodle_engine.execute.recording import Live, fold_loaded
+from noodle_engine.execute.recording import Live, live_of
 from noodle_engine.machine.codec import encode
 from noodle_engine.registry.store import ReleaseStore
 from noodle_journal import Reader
@@ -70,12 +70,7 @@ def open_reader(home: Home, environment: Mapping[str, str]) -> tuple[Reader, Cal
     key = master_key_of(home, environment, settle(home, environment))
     reader = Reader(home.path, master_key=key)
 
-    def live() -> Live:
-        loaded = reader.load()
-        world = fold_loaded(loaded.state, loaded.records)
-        return Live(world, loaded.records[-1].seq if loaded.records else 0)
-
-    return reader, live
+    return reader, lambda: live_of(reader.load())
 
 
 def open_engine(
@@ -106,7 +101,7 @@ def open_engine(
             else EPOCH_SECONDS_DEFAULT
         )
         engine = Engine(home, lock, LiveClock(), ReleaseStore(home.path))
-        opened = journal = Journal.open(
+        opened = Journal.open(
             home.path,
             master_key=key,
             wall_ns=engine.clock.now_ns,
@@ -114,11 +109,11 @@ def open_engine(
             identity=Identity.of(home.path / "journal.db", machine_id()),
             state=lambda: encode(engine.world),
             on_commit=engine.committed,
+            loaded=lambda found: engine.begin(live_of(found)),
             adopt=adopt,
             epoch_seconds_max=epoch_s,
         )
-        loaded = journal.load()
-        engine.attach(journal, fold_loaded(loaded.state, loaded.records))
+        engine.attach(opened)
     except BaseException:
         if opened is not None:
             opened.close()

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from noodle_engine.disk.files import ObjectKind
-from noodle_engine.disk.names import fsync_folder, make_folder, remove_folder
+from noodle_engine.disk.names import fsync_folder, make_folder
 from noodle_engine.machine.plan import ABSENT
 from noodle_engine.machine.records import Observation
 from noodle_engine.machine.text import path_text
@@ -145,7 +145,7 @@ def _locations(context: StepContext, place: Place) -> Iterator[Path]:
 
 def clean_committed(context: StepContext, place: Place) -> Observation:
     """Remove `stage-ID`. What still stands beside the target is the old: it stays."""
-    remove_folder(place.stage(context.upgrade))
+    place.remove_stage(context.upgrade)
     return find(place.path).observation
 
 

@@ -14,7 +14,7 @@ old version (a rollback point) is moved there, and needs no space.
 from __future__ import annotations
 
 from noodle_engine.disk.files import ObjectKind, facts_of, sync_file
-from noodle_engine.disk.names import fsync_folder, remove_folder, unlink_quietly
+from noodle_engine.disk.names import fsync_folder, unlink_quietly
 from noodle_engine.machine.plan import ABSENT
 from noodle_engine.machine.records import Observation
 from noodle_engine.targets.base import Source, StepContext
@@ -158,7 +158,7 @@ def unstage(context: StepContext, place: Place) -> Observation:
             left["left"] = str(set_aside(context, place, path))
         else:
             left["left"] = str(path)
-    remove_folder(place.stage(context.upgrade))
+    place.remove_stage(context.upgrade)
     observed = seen.target.observation
     return Observation(observed.root, {**observed.attributes, **left})
 
