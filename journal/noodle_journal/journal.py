@@ -63,6 +63,7 @@ class Journal:
         identity: Identity,
         state: Callable[[], Mapping[str, JsonValue]],
         on_commit: Callable[[Sequence[Record]], None],
+        loaded: Callable[[Loaded], None] | None = None,
         adopt: bool = False,
         epoch_seconds_max: int = EPOCH_SECONDS_MAX,
     ) -> Self:
@@ -70,9 +71,10 @@ class Journal:
 
         Reads the last `state` record and what follows, compares with the kept
         heads, and raises the fence. Opens no epoch: the first append does.
-        `state` gives the fold of everything committed so far; `on_commit` sees
-        every committed record in order. Both are called by the thread that
-        commits and must not append. A journal found in another place can be
+        `loaded` is given what `load` returns before anything is written. `state`
+        gives the fold of everything committed so far; `on_commit` sees every
+        committed record in order. Both are called by the thread that commits
+        and must not append. A journal found in another place can be
         read; to write it takes `adopt`, which binds it to `identity` at once
         and records the heads it gives up.
 
@@ -103,6 +105,9 @@ class Journal:
             tail = log.tail()
             must_adopt = writer.start(tail, adopt=adopt)
             journal = cls(folder=folder, log=log, writer=writer, ring=ring, tail=tail)
+            if loaded is not None:
+                # An adoption writes the fold anew, so its owner must have it before.
+                loaded(journal.load())
             if must_adopt:
                 journal._commit_one(Waiting(items=[], going_back=False, head=True))
         except BaseException:

@@ -55,11 +55,12 @@ SEQ_END = 2**63 - 1
 class Loaded:
     """What a fold starts from: the last `state` body, and the records after it.
 
-    `state` is None for a journal without records.
+    `state` is None for a journal without records. `size` is the last sequence number.
     """
 
     state: Mapping[str, JsonValue] | None
     records: Sequence[Record]
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,9 +249,9 @@ class Log:
     def load(self, tail: Tail) -> Loaded:
         """The state and the records after it. Raises: as `record`."""
         if not tail.rows:
-            return Loaded(None, ())
+            return Loaded(None, (), 0)
         records = [self.record(row) for row in tail.rows]
-        return Loaded(records[0].body, records[1:])
+        return Loaded(records[0].body, records[1:], records[-1].seq)
 
     def identity_body(self, tail: Tail) -> Mapping[str, JsonValue]:
         """The body of the last `key.epoch`. Raises: as `record`."""

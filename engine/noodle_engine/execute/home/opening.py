@@ -24,6 +24,7 @@ from noodle_policies.settings.sources import Loaded
 if TYPE_CHECKING:
     from noodle_engine.disk.locks import FileLock
     from noodle_engine.execute.engine import Engine
+    from noodle_engine.execute.live_clock import LiveClock
     from noodle_journal import Journal
 
 __all__ = ["Settled", "master_key_of", "open_engine", "open_reader", "settle"]
@@ -80,8 +81,11 @@ def open_engine(
     *,
     adopt: bool = False,
     entropy: Callable[[int], bytes] = os.urandom,
+    clock: LiveClock | None = None,
 ) -> Engine:
     """Become the home's engine. The lock is held already, and is the engine's from now on.
+
+    Without `clock` journal time is read from the kernel's clocks.
 
     Raises what the journal says of a key, damage, place or head; the lock is
     released then.
@@ -100,7 +104,7 @@ def open_engine(
             if settled.loaded
             else EPOCH_SECONDS_DEFAULT
         )
-        engine = Engine(home, lock, LiveClock(), ReleaseStore(home.path))
+        engine = Engine(home, lock, clock or LiveClock(), ReleaseStore(home.path))
         opened = Journal.open(
             home.path,
             master_key=key,
