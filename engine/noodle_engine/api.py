@@ -339,18 +339,20 @@ class Noodle:
 
         def here(holder: Holder) -> tuple[UpgradeView, ...]:
             since = holder.engine.journal.size
-            return tuple(
-                holder.operations.follow(
-                    one,
-                    since=since,
-                    hear=_hearing(waiting.follow),
-                    stop=waiting.stop,
-                    wait_ms_max=waiting.wait_ms_max,
+            upgrades = local(holder)
+            if not waiting.wait:
+                return tuple(holder.operations.view(one) for one in upgrades)
+            with holder.engine.interrupted_by(upgrades, waiting.stop):
+                return tuple(
+                    holder.operations.follow(
+                        one,
+                        since=since,
+                        hear=_hearing(waiting.follow),
+                        stop=waiting.stop,
+                        wait_ms_max=waiting.wait_ms_max,
+                    )
+                    for one in upgrades
                 )
-                if waiting.wait
-                else holder.operations.view(one)
-                for one in local(holder)
-            )
 
         return self._here_or_there(here, lambda: self._ask(operation, arguments, waiting))
 
@@ -372,8 +374,12 @@ class Noodle:
         }
         try:
             answer = client_of(self._home).ask(operation, request, hear, waiting.stop)
-        except StoppedListening:
-            raise WaitInterrupted(str(self._home.path), lock_holder(self._home.lock_file)) from None
+        except StoppedListening as stopped:
+            path, holder = str(self._home.path), lock_holder(self._home.lock_file)
+            if not stopped.taken:
+                why = "this command was interrupted before it took the request"
+                raise HolderSilent(path, holder, why) from None
+            raise WaitInterrupted(path, holder) from None
         return tuple(decode(UpgradeView, view) for view in answer.get("views", ()))
 
     def apply(

@@ -113,6 +113,8 @@ class Performer:
             error = f"{failure.problem} ({failure.cause}); {failure.remedy}"
         except OSError as failure:
             error = f"{failure.strerror or failure}: {failure.filename or action.step.component}"
+        except Exception as failure:  # noqa: BLE001 - a kind of a third party may raise anything
+            error = f"{action.step.id} failed with {failure!r}"
         return StepResult(
             step=action.step.id,
             key=action.key,

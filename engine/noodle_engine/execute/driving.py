@@ -55,20 +55,27 @@ ORPHAN_WAIT_MS_MAX = 10_000
 class Control:
     """How others speak to a driven upgrade.
 
-    `mutex` orders its records. `leaving` ends it after the running step,
-    `stop` ends a running forward step, `hurry` only a wait between checks.
-    `idle`: it has looked for the last time, and has nothing more to do.
+    `mutex` orders its records. `leaving` ends it after the running step, as
+    each of `interrupts` does once it is set; `stop` ends a running forward
+    step, `hurry` only a wait between checks. `idle`: it has looked for the
+    last time, and has nothing more to do.
     """
 
     mutex: threading.RLock = field(default_factory=threading.RLock)
     stop: threading.Event = field(default_factory=threading.Event)
     hurry: threading.Event = field(default_factory=threading.Event)
-    leaving: bool = False
+    interrupts: list[threading.Event] = field(default_factory=list)
+    left: bool = False
     idle: bool = False
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it stops after the step that runs."""
+        return self.left or any(one.is_set() for one in tuple(self.interrupts))
 
     def leave(self) -> None:
         """Stop after the step that runs."""
-        self.leaving = True
+        self.left = True
         self.hurry.set()
 
     def turn_back(self) -> None:

@@ -17,8 +17,10 @@ turn, the timers'.
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -73,7 +75,10 @@ def kind_of(label: str) -> Kind:
 
 @dataclass(slots=True)
 class _Runner:
-    """One upgrade that is being driven. `again`: something was said after its last look."""
+    """One upgrade that is being driven.
+
+    `again`: something was said after its last look; `resumed`: that it goes on.
+    """
 
     upgrade: str
     control: Control = field(default_factory=Control)
@@ -81,6 +86,7 @@ class _Runner:
     take_over: bool = False
     queued: bool = False
     again: bool = False
+    resumed: bool = False
     failure: BaseException | None = None
 
 
@@ -108,6 +114,7 @@ class Engine:
         self._runners: dict[str, _Runner] = {}
         self._failures: dict[str, BaseException] = {}
         self._read_settings: tuple[Mapping[str, Any], Settings] | None = None
+        self._unused_key = ("", 0)
         self._leaving = False
         self._state = threading.Condition(threading.RLock())
         self._timers = Timers(clock.now_ms, self._timer_due)
@@ -271,28 +278,39 @@ class Engine:
         return upgrade
 
     def _request_record(self, request_key: str) -> Record | None:
-        for record in self.journal.read_back(self.journal.size):
+        """The request that named a key first. What was read once for it is not read again."""
+        key, read_up_to = self._unused_key
+        oldest = read_up_to if key == request_key else 0
+        newest = 0
+        for record in self.journal.read_back(sys.maxsize):
+            newest = newest or record.seq
+            if record.seq <= oldest:
+                break
             if (
                 record.kind is Kind.UPGRADE_REQUESTED
                 and record.body.get("request_key") == request_key
             ):
                 return record
+        self._unused_key = (request_key, newest)
         return None
 
     def resume(self, upgrade: str, *, actor: str, release: Release | None = None) -> None:
         """Take an open upgrade up again; one that runs already is left running.
 
+        A release goes on from the hold: no crash, as `on_crash` means one, is seen in it.
         Raises MessageRefused if there is a release and no hold that it ends.
         """
         with self._state:
-            self.open_upgrade(upgrade)
+            resumed = release is None or self.open_upgrade(upgrade).paused
             if release is not None:
                 self.say(upgrade, ReleaseHold(release), actor=actor)
+            self.open_upgrade(upgrade)
             runner = self._runners.get(upgrade)
             if runner is None:
-                self._start(upgrade, actor, resumed=True)
+                self._start(upgrade, actor, resumed=resumed)
             elif runner.control.leaving or runner.control.idle:
                 runner.again = True
+                runner.resumed = runner.resumed or resumed
 
     def abort(self, upgrade: str, *, actor: str) -> None:
         """Turn an open upgrade back. Raises MessageRefused if the table refuses it."""
@@ -375,11 +393,16 @@ class Engine:
         if self._leaving:
             runner.control.leave()
         self._timers.set_all(upgrade, self.open_upgrade(upgrade).timers)
-        threading.Thread(
+        thread = threading.Thread(
             target=lambda: self._run(runner, actor, resumed=resumed),
             name=f"upgrade-{upgrade}",
             daemon=True,
-        ).start()
+        )
+        try:
+            thread.start()
+        except BaseException:
+            self._end(runner)  # the machine has no thread left: nobody may wait for this one
+            raise
 
     def _run(self, runner: _Runner, actor: str, *, resumed: bool) -> None:
         goes_on = True
@@ -393,10 +416,10 @@ class Engine:
             with self._state:
                 goes_on = self._has_more(runner)
                 if goes_on:
-                    runner.again, runner.control = False, Control()
+                    resumed = runner.resumed
+                    runner.again, runner.resumed, runner.control = False, False, Control()
                 else:
                     self._end(runner)
-            resumed = True
 
     def _has_more(self, runner: _Runner) -> bool:
         """Whether something was said that its thread has not looked at (law N6)."""
@@ -490,6 +513,31 @@ class Engine:
                 if upgrade in (None, runner.upgrade):
                     runner.control.leave()
             self._state.notify_all()
+
+    @contextlib.contextmanager
+    def interrupted_by(
+        self, upgrades: Sequence[str], stop: threading.Event | None
+    ) -> Iterator[None]:
+        """While inside, `stop` makes the upgrades stop after the step that runs.
+
+        Their threads look at it themselves: no further step begins once it is set.
+        """
+        if stop is None:
+            yield
+            return
+        with self._state:
+            running = [self._runners[one] for one in upgrades if one in self._runners]
+            controls = [runner.control for runner in running]
+            for control in controls:
+                control.interrupts.append(stop)
+        try:
+            yield
+        finally:
+            if stop.is_set():
+                for one in upgrades:
+                    self.leave(one)
+            for control in controls:
+                control.interrupts.remove(stop)
 
     @property
     def running(self) -> tuple[str, ...]:

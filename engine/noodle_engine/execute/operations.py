@@ -28,7 +28,7 @@ from noodle_engine.execute.failures import (
 from noodle_engine.execute.home.opening import settle
 from noodle_engine.execute.home.service import Peer, Tell
 from noodle_engine.execute.ids import new_upgrade_id
-from noodle_engine.execute.planning import check_world
+from noodle_engine.execute.planning import check_whole, check_world
 from noodle_engine.machine.codec import JsonObject, decode, encode
 from noodle_engine.machine.failures import RecordUnreadable
 from noodle_engine.machine.plan import Plan
@@ -73,11 +73,14 @@ class Operations:
     ) -> str:
         """Request exactly this plan. Returns the upgrade's id.
 
-        Raises PlanStale if the world moved, PlanOfOtherHome, UpgradesDisabled,
-        RollbackDisabled, ComponentBusy, TargetsOverlap, RequestRefused; then
-        nothing was recorded.
+        Raises RequestMalformed for a plan that is none, PlanStale if the world
+        moved, PlanOfOtherHome, UpgradesDisabled, RollbackDisabled, ComponentBusy,
+        TargetsOverlap, RequestRefused; then nothing was recorded.
         """
         engine = self._engine
+        wrong = check_whole(plan)
+        if wrong is not None:
+            raise RequestMalformed(f"its plan cannot be used: {wrong}")
         settled = settle(engine.home, self._environment)
         if plan.direction is Direction.FORWARD:
             loaded = settled.must()
@@ -182,24 +185,29 @@ class Operations:
 
         until = None if wait_ms_max is None else time.monotonic() + wait_ms_max / 1000
         try:
-            if hear is not None:
-                for earlier in self._recorded(upgrade, since):
-                    last = earlier.seq
-                    hear(earlier)
-            while not engine.wait(upgrade, POLL_S):
-                tell()
-                if stop is not None and stop.is_set():
-                    engine.leave(upgrade)
-                    engine.wait(upgrade)
+            with engine.interrupted_by([upgrade], stop):
+                if hear is not None:
+                    for earlier in self._recorded(upgrade, since):
+                        last = earlier.seq
+                        hear(earlier)
+                while not engine.wait(upgrade, POLL_S):
                     tell()
-                    if upgrade in engine.world.upgrades:
-                        raise Interrupted(upgrade)
-                if until is not None and time.monotonic() >= until:
-                    break
-            tell()
+                    if stop is not None and stop.is_set():
+                        engine.leave(upgrade)  # it may stand in the queue, or between two checks
+                        engine.wait(upgrade)
+                    elif until is not None and time.monotonic() >= until:
+                        break
+                tell()
         finally:
             unlisten()
+        if stop is not None and stop.is_set() and self._goes_on_at_resume(upgrade):
+            raise Interrupted(upgrade)
         return self.view(upgrade)
+
+    def _goes_on_at_resume(self, upgrade: str) -> bool:
+        """Whether an upgrade that nobody drives has neither ended nor waits for a person."""
+        found = self._engine.world.upgrades.get(upgrade)
+        return found is not None and found.hold is None
 
     def _recorded(self, upgrade: str, since: int) -> Iterator[Heard]:
         """An upgrade's records after `since` that are there already."""

@@ -61,6 +61,7 @@ __all__ = [
     "Planner",
     "check_free",
     "check_versions",
+    "check_whole",
     "check_world",
     "read_plan",
     "write_plan",
@@ -350,6 +351,8 @@ def _overlap(first: str, second: str) -> bool:
 def _check_replaces(manifest: ReleaseManifest, installed: str) -> None:
     if precedes(manifest.version, installed):
         raise DowngradeRefused(manifest.name, installed, manifest.version)
+    if manifest.version == installed:
+        return  # put in place again, or nothing to do
     if manifest.compatible_from and not _in_range(installed, manifest.compatible_from):
         raise NotCompatible(
             problem=f"{manifest.name} {manifest.version} cannot replace {installed}",
@@ -459,9 +462,12 @@ def write_plan(plan: Plan, path: Path) -> None:
 def read_plan(path: Path) -> Plan:
     """Read a plan file and check its hash. Raises PlanMalformed."""
     try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise PlanMalformed(str(path), str(error.strerror)) from error
+        if path.exists() and not path.is_file():
+            raise PlanMalformed(str(path), "it is not a regular file")
+        with path.open("rb") as file:
+            raw = file.read(PLAN_BYTES_MAX + 1)
+    except (OSError, ValueError) as error:
+        raise PlanMalformed(str(path), str(getattr(error, "strerror", error))) from error
     if len(raw) > PLAN_BYTES_MAX:
         raise PlanMalformed(str(path), f"it is larger than {PLAN_BYTES_MAX} bytes")
     try:
@@ -470,10 +476,26 @@ def read_plan(path: Path) -> Plan:
         plan = decode(Plan, body)
     except (ValueError, KeyError, TypeError, AttributeError, RecordUnreadable) as error:
         raise PlanMalformed(str(path), f"{error}") from error
-    if plan.format != PLAN_FORMAT:
-        raise PlanMalformed(str(path), f"it has format {plan.format}")
     if stated != plan_hash(plan):
         raise PlanMalformed(str(path), "its hash does not fit its content")
-    if plan.steps != steps_for(plan.components):
-        raise PlanMalformed(str(path), "its steps are not those of its components")
+    wrong = check_whole(plan)
+    if wrong is not None:
+        raise PlanMalformed(str(path), wrong)
     return plan
+
+
+def check_whole(plan: Plan) -> str | None:
+    """What is wrong with a plan that came from outside, or None.
+
+    Without its steps it would commit and have done nothing.
+    """
+    names = {component.name for component in plan.components}
+    if plan.format != PLAN_FORMAT:
+        return f"it has format {plan.format}"
+    if not 0 < len(plan.components) <= COMPONENTS_MAX:
+        return f"it has {len(plan.components)} components"
+    if plan.steps != steps_for(plan.components):
+        return "its steps are not those of its components"
+    if names != set(plan.world.versions) or names != set(plan.world.targets):
+        return "the world that it was made for is not that of its components"
+    return None

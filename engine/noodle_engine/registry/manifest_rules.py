@@ -10,6 +10,7 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -98,6 +99,12 @@ def _no_zero(text: str) -> str:
 def _http(text: str) -> str:
     if not text.startswith(("http://", "https://")):
         raise ValueError("it must begin with http:// or https://")
+    try:
+        named = urlsplit(text).username is not None
+    except ValueError:
+        raise ValueError("it is not an address") from None
+    if named:
+        raise ValueError("it holds a user's name: a check sends none, so use a command for it")
     return text
 
 

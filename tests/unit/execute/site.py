@@ -25,7 +25,7 @@ from noodle_engine.execute.live_clock import LiveClock
 from noodle_engine.execute.planning import Planner
 from noodle_engine.execute.recording import Heard
 from noodle_engine.machine.plan import Plan
-from noodle_engine.machine.records import Entry, Event, entry_of
+from noodle_engine.machine.records import Entry, Event, Transition, entry_of
 from noodle_engine.machine.states import OnCrash, State
 from noodle_engine.machine.upgrade import Upgrade
 from noodle_engine.registry.store import ReleaseStore
@@ -226,7 +226,7 @@ class Driven:
         moves = [
             entry.event.target
             for entry in self.entries(upgrade)
-            if getattr(entry.event, "target", None) is not None
+            if isinstance(entry.event, Transition)
         ]
         return moves[-1] if moves else State.PENDING
 

@@ -207,6 +207,8 @@ def create_home(path: Path, fill: Callable[[Path], T]) -> T:
 def _remove_empty(path: Path) -> None:
     try:
         path.rmdir()
+    except FileNotFoundError:
+        return  # another `init` removed it, and has not yet put its own there
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
             raise HomeExists(str(path)) from None  # another `init` was faster

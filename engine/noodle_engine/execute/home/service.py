@@ -197,7 +197,12 @@ class Server:
                     connection.close()
                     continue
                 self._reading.add(connection)
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            try:
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            except RuntimeError:  # no thread is left: the client finds nobody there
+                with self._clients:
+                    self._reading.discard(connection)
+                connection.close()
 
     def _serve(self, connection: socket.socket) -> None:
         with connection:
@@ -318,7 +323,11 @@ def _peer(connection: socket.socket) -> Peer:
 
 
 class StoppedListening(Exception):
-    """The caller's `stop` was set while an answer was waited for."""
+    """The caller's `stop` was set while an answer was waited for. `taken`: the request was read."""
+
+    def __init__(self, *, taken: bool = True) -> None:
+        super().__init__()
+        self.taken = taken
 
 
 def _lines(connection: socket.socket, stop: threading.Event | None) -> Iterator[bytes]:
@@ -370,7 +379,8 @@ class Client:
         Raises HolderGone if nobody took the request and trying again may help,
         HolderSilent if the holder does not take it (it never will then),
         AnswerLost if it took it and never answered, StoppedListening once
-        `stop` is set (the holder goes on), and what the holder raised.
+        `stop` is set (the holder goes on, unless it had not taken the request:
+        then it never will), and what the holder raised.
         """
         line = orjson.dumps({"operation": operation, "arguments": dict(arguments)}) + b"\n"
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -404,12 +414,11 @@ class Client:
             first = next(lines, b"")
         except ConnectionError:
             return False
+        except StoppedListening:
+            raise StoppedListening(taken=self._withdrawn_too_late(connection)) from None
         except OSError as error:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RD)  # from here on its word cannot come
-                connection.settimeout(0)
-                if connection.recv(1):
-                    raise self._lost("it took the request too late") from error
+            if self._withdrawn_too_late(connection):
+                raise self._lost("it took the request too late") from error
             raise self._silent(f"its socket: {error.strerror or error}") from error
         if not first:
             return False
@@ -420,6 +429,14 @@ class Client:
         except (ValueError, TypeError) as error:
             raise self._silent("its first word is none of Noodle's") from error
         return True
+
+    def _withdrawn_too_late(self, connection: socket.socket) -> bool:
+        """Withdraw a request; whether the holder had said before that it read it (law S4)."""
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RD)  # from here on its word cannot come
+            connection.settimeout(0)
+            return bool(connection.recv(1))
+        return False
 
     def _listen(
         self, lines: Iterator[bytes], hear: Callable[[Mapping[str, Any]], None] | None
