@@ -574,41 +574,78 @@ end_quiet:
 
 /* ---- properties --------------------------------------------------------- */
 
+#define IMPLIES(one, other) (!(one) || (other))
 #define LEFT (STEPS_OF(d_state) & ~d_done & ~d_failed)
 #define FINISHED (TERMINAL(d_state) && !LEFT)
 #define REST (up && !committing && (d_hold || FINISHED))
+#define NO_STRANGER (!stranger[0] && !stranger[1])
 #define SWAP_0 (STEP_SWAP & OF_0)
 #define SWAP_1 (STEP_SWAP & OF_1)
+
+/* promise 1 */
+#define KNOWN(name) (name == OLD || name == NEW || name == FOREIGN)
+#define WHOLE \
+	(KNOWN(target[0]) && KNOWN(target[1]) && KNOWN(kept_target[0]) && KNOWN(kept_target[1]))
+ltl whole { [] WHOLE }
+
 #define SIDE(one, what) (stranger[one] || (target[one] == what && kept_target[one] == what))
-#define WHOLE(name) (name == OLD || name == NEW || name == FOREIGN)
+#define RIGHT_SIDE \
+	(IMPLIES(d_state == COMMITTED, SIDE(0, NEW) && SIDE(1, NEW)) && \
+	 IMPLIES(d_state == ROLLED_BACK, SIDE(0, OLD) && SIDE(1, OLD)))
+ltl right_side { [] RIGHT_SIDE }
+
+#define SAME_SIDE IMPLIES(REST && !d_hold && NO_STRANGER, target[0] == target[1])
+ltl same_side { [] SAME_SIDE }
+
+#define KEPT(one, what) (target[one] == what || beside[one] == what)
+#define OLD_KEPT \
+	(d_state == COMMITTED || ((stranger[0] || KEPT(0, OLD)) && (stranger[1] || KEPT(1, OLD))))
+ltl old_kept { [] OLD_KEPT }
+
+#define FOREIGN_KEPT (IMPLIES(stranger[0], KEPT(0, FOREIGN)) && IMPLIES(stranger[1], KEPT(1, FOREIGN)))
+ltl foreign_kept { [] FOREIGN_KEPT }
+
+#define IN_ORDER (!NO_STRANGER || target[1] != NEW || target[0] == NEW)
+ltl in_order { [] IN_ORDER }
+
+#define RUNS(one) IMPLIES(d_begun & STEP_AFTER_SWAP & OF_##one, runs[one] == target[one])
+#define RUNS_WHAT_IS_THERE \
+	IMPLIES(REST && !d_hold && !d_failed && NO_STRANGER, RUNS(0) && RUNS(1))
+ltl runs_what_is_there { [] RUNS_WHAT_IS_THERE }
+
+/* promise 2 */
 #define RECORDED(one, swap) \
 	((stranger[one] || target[one] != NEW || (d_begun & swap)) && \
 	 (!(d_undone & swap) || (d_undo_begun & swap)) && \
 	 (beside[one] == NOTHING || (d_begun & STEP_STAGE & OF_##one)))
+#define RECORDED_BEFORE_DONE (RECORDED(0, SWAP_0) && RECORDED(1, SWAP_1))
+ltl recorded_before_done { [] RECORDED_BEFORE_DONE }
+
 #define DURABLE(one, swap) \
 	(stranger[one] || !(d_done & swap) || (d_undo_begun & swap) || kept_target[one] == NEW)
-
-/* promise 1 */
-ltl whole { [] (WHOLE(target[0]) && WHOLE(target[1]) && WHOLE(kept_target[0]) && WHOLE(kept_target[1])) }
-ltl right_side { [] ((d_state == COMMITTED -> SIDE(0, NEW) && SIDE(1, NEW)) && (d_state == ROLLED_BACK -> SIDE(0, OLD) && SIDE(1, OLD))) }
-ltl same_side { [] (REST && !d_hold && !stranger[0] && !stranger[1] -> target[0] == target[1]) }
-ltl old_kept { [] (d_state == COMMITTED || ((stranger[0] || target[0] == OLD || beside[0] == OLD) && (stranger[1] || target[1] == OLD || beside[1] == OLD))) }
-ltl foreign_kept { [] ((!stranger[0] || target[0] == FOREIGN || beside[0] == FOREIGN) && (!stranger[1] || target[1] == FOREIGN || beside[1] == FOREIGN)) }
-ltl in_order { [] (stranger[0] || stranger[1] || target[1] != NEW || target[0] == NEW) }
-ltl runs_what_is_there { [] (REST && !d_hold && !d_failed && !stranger[0] && !stranger[1] -> (!(d_begun & STEP_AFTER_SWAP & OF_0) || runs[0] == target[0]) && (!(d_begun & STEP_AFTER_SWAP & OF_1) || runs[1] == target[1])) }
-
-/* promise 2 */
-ltl recorded_before_done { [] (RECORDED(0, SWAP_0) && RECORDED(1, SWAP_1)) }
-ltl durable_before_recorded { [] (DURABLE(0, SWAP_0) && DURABLE(1, SWAP_1)) }
+#define DURABLE_BEFORE_RECORDED (DURABLE(0, SWAP_0) && DURABLE(1, SWAP_1))
+ltl durable_before_recorded { [] DURABLE_BEFORE_RECORDED }
 
 /* promise 3 */
-ltl acknowledged { [] ((told_committed -> d_state == COMMITTED) && (told_rolled_back -> d_state == ROLLED_BACK) && (told_undoing -> d_undoing) && !(told_done & ~d_done)) }
+#define ACKNOWLEDGED \
+	(IMPLIES(told_committed, d_state == COMMITTED) && \
+	 IMPLIES(told_rolled_back, d_state == ROLLED_BACK) && \
+	 IMPLIES(told_undoing, d_undoing) && !(told_done & ~d_done))
+ltl acknowledged { [] ACKNOWLEDGED }
 
 /* the machine */
-ltl final { [] ((d_state == COMMITTED -> [] (d_state == COMMITTED)) && (d_state == ROLLED_BACK -> [] (d_state == ROLLED_BACK))) }
-ltl holds_for_a_reason { [] (d_hold -> stranger[0] || stranger[1] || failures) }
-ltl abort_is_kept { [] (told_undoing -> d_state != COMMITTED) }
+#define HOLDS_FOR_A_REASON IMPLIES(d_hold, !NO_STRANGER || failures)
+ltl holds_for_a_reason { [] HOLDS_FOR_A_REASON }
+
+#define ABORT_IS_KEPT IMPLIES(told_undoing, d_state != COMMITTED)
+ltl abort_is_kept { [] ABORT_IS_KEPT }
+
+/* over time */
+ltl final { [] (IMPLIES(d_state == COMMITTED, [] (d_state == COMMITTED)) && IMPLIES(d_state == ROLLED_BACK, [] (d_state == ROLLED_BACK))) }
 ltl ends { <> [] REST }
+
+/* all that hold in each state, as one claim: written by check.py */
+#include "each_state.pml"
 
 /* what a run must be able to reach: each of these has to fail */
 ltl never_crashes_twice { [] (crashes < 2) }
