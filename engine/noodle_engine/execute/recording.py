@@ -34,7 +34,6 @@ APPENDS_MAX = 2
 """How often a record is offered to the journal: again only where nothing of it survived."""
 
 
-
 def _entry_in(record: Record) -> Entry | None:
     if not isinstance(record.kind, Kind):
         return None
