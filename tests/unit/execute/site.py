@@ -84,8 +84,19 @@ class Gate:
         assert os.read(self._reached, 5) == b"here\n"
 
     @property
+    def descriptor(self) -> int:
+        """Readable once the command runs."""
+        return self._reached
+
+    @property
     def reached(self) -> bool:
         return bool(select.select([self._reached], [], [], 0)[0])
+
+    def drain(self) -> None:
+        """Forget what was told and not taken."""
+        for descriptor in (self._reached, self._opens):
+            while select.select([descriptor], [], [], 0)[0]:
+                os.read(descriptor, 1024)
 
     def open(self) -> None:
         os.write(self._opens, b"go\n")
