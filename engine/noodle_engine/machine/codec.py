@@ -90,7 +90,7 @@ def _reader(kind: Any) -> _Reader:
         return _object(kind)
     if kind in (str, int, bool, float):
         return _plain(kind)
-    if kind is Any:
+    if kind in (Any, object):
         return lambda value, _where: value
     raise RecordUnreadable(kind=str(kind), found="no JSON form")
 

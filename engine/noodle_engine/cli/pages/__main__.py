@@ -8,8 +8,14 @@ from pathlib import Path
 from noodle_engine.cli.pages.commands import commands_page
 from noodle_engine.cli.pages.errors import errors_page
 from noodle_engine.cli.pages.shapes import shapes_page
+from noodle_engine.machine.diagram import machine_page
 
-PAGES = {"errors.md": errors_page, "cli.md": commands_page, "json.md": shapes_page}
+PAGES = {
+    "errors.md": errors_page,
+    "cli.md": commands_page,
+    "json.md": shapes_page,
+    "machine.md": machine_page,
+}
 
 
 def main(words: list[str]) -> int:
