@@ -43,7 +43,7 @@ format: .venv/.dev ## Format the code and fix what can be fixed safely
 	$(BIN)/ruff check --fix .
 
 specs: .venv/.dev ## Check the model of the machine (needs Spin and a C compiler)
-	@PATH="$(CURDIR)/$(BIN):$$PATH" specs/run
+	@specs/run
 
 bench: .venv/.bench ## Measure against the floors and write benchmarks/RESULTS.md
 	@$(BIN)/python benchmarks/run.py
