@@ -76,7 +76,11 @@ class Gate:
 
     @property
     def command(self) -> list[str]:
-        return ["sh", "-c", f"echo here > {self._here}; read go < {self._go}"]
+        return self.then("true")
+
+    def then(self, more: str) -> list[str]:
+        """The command, and what it does once it was opened."""
+        return ["sh", "-c", f"echo here > {self._here}; read go < {self._go}; {more}"]
 
     def wait(self) -> None:
         """Until the command runs."""

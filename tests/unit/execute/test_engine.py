@@ -47,7 +47,7 @@ from noodle_engine.targets.failures import TargetBusy
 from tests.unit.execute.site import WAIT_S_MAX, Clock, Driven, Gate, Site, hook
 
 ONE_AT_A_TIME = {"runtime_upgrade_manager.max_concurrent_upgrades": 1}
-ROUNDS = 25
+ROUNDS = 12
 """How often a race is run; each meets the ending thread somewhere else."""
 
 
@@ -339,29 +339,96 @@ def test_a_resume_that_races_with_leaving_is_acted_on(driven: Driven) -> None:
 
 
 @pytest.mark.parametrize("release", [Release.RETRY, Release.BACK])
-def test_a_release_that_races_with_the_hold_is_acted_on(driven: Driven, release: Release) -> None:
-    """N6: it is said in the very moment in which the hold is durable, the thread still there."""
+def test_a_release_between_the_hold_and_the_end_of_its_thread_is_acted_on(
+    driven: Driven, release: Release
+) -> None:
+    """N6: the hold is durable, its thread has looked for the last time and is there still."""
     site = driven.site
-    marker = site.folder / "mended"
-    for number in range(ROUNDS):
-        name = f"app{number}"
-        marker.unlink(missing_ok=True)
-        site.release(
-            name,
-            "1.0.0",
-            hook("before-swap", ["true"], reversible=False)
-            + hook("after-swap", ["test", "-e", str(marker)]),
-        )
-        held = driven.heard(is_move(Message.HOLD))
-        upgrade = driven.submit(driven.plan(f"{name}@1.0.0"))
+    gate = site.gate("gate")
+    mended = site.folder / "mended"
+    site.release(
+        "web",
+        "1.0.0",
+        hook("before-swap", ["true"], reversible=False)
+        + hook("after-swap", gate.then(f"test -e {mended}")),
+    )
+    upgrade = driven.submit(driven.plan("web@1.0.0"))
+    gate.wait()
+    held = driven.heard(is_move(Message.HOLD))
+    with driven.engine.alone():  # nobody else can end now
+        gate.open()
         assert held.wait(WAIT_S_MAX)
-        marker.touch()
+        mended.touch()
         driven.engine.resume(upgrade, actor="test", release=release)
+        assert driven.engine.running == (upgrade,)
+    if release is Release.RETRY:
+        gate.wait()
+        gate.open()
 
-        assert driven.engine.wait(upgrade, WAIT_S_MAX)
-        wanted = State.COMMITTED if release is Release.RETRY else State.ROLLED_BACK
-        assert driven.state(upgrade) is wanted
-        assert site.has(name, "1.0.0" if release is Release.RETRY else None)
+    assert driven.engine.wait(upgrade, WAIT_S_MAX)
+    wanted = State.COMMITTED if release is Release.RETRY else State.ROLLED_BACK
+    assert driven.state(upgrade) is wanted
+    assert site.has("web", "1.0.0" if release is Release.RETRY else None)
+
+
+@pytest.mark.parametrize("aborts", [True, False])
+def test_what_is_said_between_the_last_step_and_the_end_of_a_leaving_thread_is_acted_on(
+    driven: Driven, aborts: bool
+) -> None:
+    """N6: its result is durable, it leaves, and its thread is there still."""
+    site = driven.site
+    gate = site.gate("gate")
+    site.release("web", "1.0.0", hook("after-swap", gate.command))
+    upgrade = driven.submit(driven.plan("web@1.0.0"))
+    gate.wait()
+    driven.engine.leave(upgrade)
+    done = driven.heard(lambda one: isinstance(one.entry.event, StepDone))
+    with driven.engine.alone():
+        gate.open()
+        assert done.wait(WAIT_S_MAX)
+        if aborts:
+            driven.engine.abort(upgrade, actor="test")
+        else:
+            driven.engine.resume(upgrade, actor="test")
+        assert driven.engine.running == (upgrade,)
+
+    assert driven.engine.wait(upgrade, WAIT_S_MAX)
+    assert driven.state(upgrade) is (State.ROLLED_BACK if aborts else State.COMMITTED)
+    assert site.has("web", None if aborts else "1.0.0")
+
+
+def test_an_abort_between_the_hold_and_the_end_of_its_thread_is_acted_on(driven: Driven) -> None:
+    """N6: the way back begins at once, without another resume."""
+    site = driven.site
+    gate = site.gate("gate")
+    site.release("web", "1.0.0", hook("before-swap", gate.command))
+    upgrade = driven.submit(driven.plan("web@1.0.0"))
+    gate.wait()
+    site.target("web").write_text("a stranger's")
+    held = driven.heard(is_move(Message.HOLD))
+    with driven.engine.alone():
+        gate.open()
+        assert held.wait(WAIT_S_MAX)
+        driven.engine.abort(upgrade, actor="test")
+
+    assert driven.engine.wait(upgrade, WAIT_S_MAX)
+    assert [one.step for one in driven.events(upgrade) if isinstance(one, StepIntent) and one.undo]
+    assert site.target("web").read_text() == "a stranger's"
+
+
+def test_an_abort_of_one_that_is_leaving_is_acted_on(driven: Driven) -> None:
+    """N6: its thread would end after the step that runs; it takes it back first."""
+    site = driven.site
+    gate = site.gate("gate")
+    site.release("web", "1.0.0", hook("after-swap", gate.command))
+    upgrade = driven.submit(driven.plan("web@1.0.0"))
+    gate.wait()
+    driven.engine.leave(upgrade)
+
+    driven.engine.abort(upgrade, actor="test")
+
+    assert driven.engine.wait(upgrade, WAIT_S_MAX)
+    assert driven.state(upgrade) is State.ROLLED_BACK
 
 
 def test_an_upgrade_has_at_most_one_thread(driven: Driven) -> None:
