@@ -133,12 +133,13 @@ class Site:
     """A folder with a home, releases and targets."""
 
     folder: Path
-    path: Path = field(init=False)
+    path: Path = Path()
     gates: list[Gate] = field(default_factory=list)
     ids: int = 0
 
     def __post_init__(self) -> None:
-        self.path = self.folder / "home"
+        if self.path == Path():
+            self.path = self.folder / "home"
         (self.folder / "srv").mkdir()
         Noodle.init(self.path)
 
