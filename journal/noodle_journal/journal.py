@@ -14,7 +14,8 @@ J3. After an error from a commit the writer is poisoned: it writes nothing more
 J4. Each commit's last record carries the tree's root and a signature over it.
 J5. An epoch's key is durable in the keystore before its record is in the
     journal; each epoch starts with `key.epoch`, then `state`.
-J6. Records that go back find space on a full disk: the reserve is freed for them.
+J6. Records that go back find space on a full disk: the reserve is freed for them;
+    and what opening needs is lent from it.
 """
 
 from __future__ import annotations
@@ -27,17 +28,22 @@ from typing import Self
 
 from noodle_journal.creation import Created, create
 from noodle_journal.draft import Entropy, Waiting, ready
-from noodle_journal.failures import JournalClosed, JournalElsewhere, JournalError
+from noodle_journal.failures import (
+    JournalClosed,
+    JournalElsewhere,
+    JournalError,
+    JournalFull,
+)
 from noodle_journal.format.canonical import JsonValue
 from noodle_journal.format.checkpoints import Checkpoint
 from noodle_journal.format.records import NewRecord, Record
 from noodle_journal.keyring import KeyRing
 from noodle_journal.opening import Loaded, Log, Tail, open_store
 from noodle_journal.reader import Reader
-from noodle_journal.storage.database import StoreMalformed
+from noodle_journal.storage.database import Connection, StoreMalformed
 from noodle_journal.storage.identity import Identity
 from noodle_journal.storage.keystore import Keystore
-from noodle_journal.storage.reserve import make_reserve
+from noodle_journal.storage.reserve import lend_from_reserve, make_reserve
 from noodle_journal.writing import World, Writer
 
 EPOCH_SECONDS_MAX = 86_400
@@ -91,12 +97,12 @@ class Journal:
             on_commit=on_commit,
             epoch_ns_max=epoch_seconds_max * 1_000_000_000,
         )
-        connection = open_store(folder, read_only=False)
         try:
-            keystore = Keystore(folder)
-        except BaseException:
-            connection.close()
-            raise
+            connection, keystore = _open_both(folder)
+        except JournalFull:
+            if not lend_from_reserve(folder):
+                raise
+            connection, keystore = _open_both(folder)
         log = None
         try:
             ring = KeyRing(keystore=keystore, master_key=master_key)
@@ -285,6 +291,7 @@ class Journal:
             self._log.close()
             self._writer.close()
             self._ring.keystore.close()
+            self.restore_reserve()
         finally:
             self._give_turn()
 
@@ -359,3 +366,12 @@ class Journal:
 
 
 __all__ = ["Created", "Journal"]
+
+
+def _open_both(folder: Path) -> tuple[Connection, Keystore]:
+    connection = open_store(folder, read_only=False)
+    try:
+        return connection, Keystore(folder)
+    except BaseException:
+        connection.close()
+        raise

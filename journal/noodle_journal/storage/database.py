@@ -42,6 +42,8 @@ Connection = sqlite3.Connection
 SQLITE_NEEDED = (3, 51, 3)  # the first with the WAL-reset fix
 LOCK_WAIT_MS_MAX = 5_000
 STATEMENTS_CACHED_MAX = 64
+INDEX_BYTES = 64 * 1024
+"""More room than SQLite needs for the first index of a log."""
 
 FULL = 13
 BUSY = {5, 6}
@@ -65,10 +67,35 @@ def check_sqlite(found: tuple[int, int, int] = sqlite3.sqlite_version_info) -> N
 def connect(path: Path, *, read_only: bool = False, create: bool = False) -> Connection:
     """A connection with the journal's settings; the file must exist unless `create`.
 
-    Raises: SqliteTooOld, JournalUnreadable, JournalBusy, StoreMalformed.
+    SQLite needs room for the index of a log before it reads. On a full disk a
+    reader does without, where there is no log; a writer cannot.
+
+    Raises: SqliteTooOld, JournalUnreadable, JournalBusy, JournalFull, StoreMalformed.
     """
     check_sqlite()
     mode = "ro" if read_only else "rwc" if create else "rw"
+    try:
+        return _connected(path, mode, read_only=read_only)
+    except JournalIoError as error:
+        if read_only and not _has_log(path):
+            return _connected(path, f"{mode}&immutable=1", read_only=True)
+        # Nothing was written yet, so nothing is in doubt.
+        left = os.statvfs(path.parent)
+        if left.f_bavail * left.f_frsize < INDEX_BYTES:
+            raise JournalFull(path=str(path)) from error
+        raise JournalUnreadable(path=str(path), reason=str(error.data["reason"])) from error
+
+
+def _has_log(path: Path) -> bool:
+    try:
+        return path.with_name(f"{path.name}-wal").stat().st_size > 0
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
+def _connected(path: Path, mode: str, *, read_only: bool) -> Connection:
     with translated(path):
         connection = sqlite3.connect(
             f"file:{quote(str(path))}?mode={mode}",
@@ -85,6 +112,7 @@ def connect(path: Path, *, read_only: bool = False, create: bool = False) -> Con
             connection.execute("PRAGMA cell_size_check = ON")
             if read_only:
                 connection.execute("PRAGMA query_only = ON")
+            connection.execute("PRAGMA schema_version").fetchone()
         except BaseException:
             connection.close()
             raise

@@ -13,6 +13,7 @@ from noodle_journal.keys import os_failure
 
 RESERVE_FILE = "reserve"
 RESERVE_BYTES = 4 * 1024 * 1024
+LENT_BYTES = 256 * 1024
 
 
 def make_reserve(folder: Path) -> None:
@@ -32,6 +33,29 @@ def make_reserve(folder: Path) -> None:
             os.close(descriptor)
     except OSError as exc:
         raise os_failure(path, exc) from exc
+
+
+def lend_from_reserve(folder: Path) -> bool:
+    """Give a little of the reserve back, so that a journal can be opened; whether there was any.
+
+    SQLite needs room for the index of its log (32 KiB) before it can read. What
+    is left is enough to go back with. `make_reserve` makes it whole again.
+    """
+    path = folder / RESERVE_FILE
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        size = os.fstat(descriptor).st_size
+        if size < LENT_BYTES:
+            return False
+        os.ftruncate(descriptor, size - LENT_BYTES)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def free_reserve(folder: Path) -> bool:
