@@ -121,8 +121,9 @@ class Snapshot:
         if entry.is_folder:
             path.mkdir(exist_ok=True)
         elif entry.is_link:
-            path.unlink(missing_ok=True)
-            path.symlink_to(os.fsdecode(entry.content))
+            if not path.is_symlink() or os.readlink(os.fsencode(path)) != entry.content:
+                path.unlink(missing_ok=True)
+                path.symlink_to(os.fsdecode(entry.content))
         else:
             path.touch()
             if path.read_bytes() != entry.content:
