@@ -1,0 +1,420 @@
+"""A verifier written from specs/journal-format.md, sharing no code with the product.
+
+Its numbers in comments are the steps of that page. It uses hash functions, a
+cipher, a signature and SQLite, and nothing of the product: a test looks.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import sqlite3
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+HEADER = struct.Struct(">4sBBH16sQIQQ12s32s")
+COMMIT_END, HAS_CLEAR = 1, 2
+KEY_EPOCH, STATE, RETENTION = 17, 18, 20
+APPLICATIONS = {"journal.db": 0x4E444C4A, "keystore.db": 0x4E444C4B}
+EPOCH_FIELDS = {
+    *("cipher", "commitment", "gave_up", "kek_id", "key_id", "key_signature", "public_key", "tree")
+}
+
+
+COLUMNS = "seq, header, clear, nonce, sealed, leaf, root, signature"
+
+
+class Row(NamedTuple):
+    """A row of the records."""
+
+    seq: int
+    header: bytes | None
+    clear: bytes | None
+    nonce: bytes | None
+    sealed: bytes | None
+    leaf: bytes | None
+    root: bytes | None
+    signature: bytes | None
+
+
+class Bad(Exception):
+    """The first bad record and its kind."""
+
+    def __init__(self, seq: int, kind: str) -> None:
+        super().__init__(f"{kind} at {seq}")
+        self.seq, self.kind = seq, kind
+
+
+def sha(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+def mac(key: bytes, message: bytes) -> bytes:
+    return hmac.new(key, message, hashlib.sha256).digest()
+
+
+def hkdf(key: bytes, salt: bytes, info: str) -> bytes:
+    return mac(mac(salt, key), info.encode() + b"\x01")
+
+
+def node(left: bytes, right: bytes) -> bytes:
+    return sha(b"\x01" + left + right)
+
+
+class Tree:
+    """RFC 6962: the roots of the full subtrees, from the largest to the smallest."""
+
+    def __init__(self) -> None:
+        self.full: list[tuple[int, bytes]] = []
+
+    @property
+    def size(self) -> int:
+        return sum(leaves for leaves, _ in self.full)
+
+    @property
+    def frontier(self) -> list[str]:
+        return [root.hex() for _, root in self.full]
+
+    def push(self, leaf: bytes) -> None:
+        leaves = 1
+        while self.full and self.full[-1][0] == leaves:
+            leaf = node(self.full.pop()[1], leaf)
+            leaves *= 2
+        self.full.append((leaves, leaf))
+
+    def root(self) -> bytes:
+        if not self.full:
+            return sha(b"")
+        root = self.full[-1][1]
+        for _, left in reversed(self.full[:-1]):
+            root = node(left, root)
+        return root
+
+
+class Spelled(str):
+    """A float as it is written."""
+
+    __slots__ = ()
+
+
+def canonical(data: bytes) -> Any:
+    """The value of a canonical JSON object. Raises ValueError."""
+    found = json.loads(data.decode(), parse_float=Spelled, object_pairs_hook=no_duplicates)
+    if not isinstance(found, dict) or spell(found).encode() != data:
+        raise ValueError("not canonical")
+    return found
+
+
+def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) != len(pairs):
+        raise ValueError("a key twice")
+    return dict(pairs)
+
+
+def spell(value: Any) -> str:
+    if isinstance(value, Spelled):
+        return str(value)
+    if isinstance(value, dict):
+        pairs = sorted(value.items(), key=lambda pair: pair[0].encode())
+        return "{" + ",".join(f"{spell(key)}:{spell(item)}" for key, item in pairs) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(spell, value)) + "]"
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def unpad(data: bytes) -> bytes:
+    text = data.rstrip(b"\0")
+    if len(data) % 64 or not text.endswith(b"\x80") or len(data) - len(text) >= 64:
+        raise ValueError("padding")
+    return text[:-1]
+
+
+@dataclass
+class Verifier:
+    """One verification; `run` raises Bad, or returns the last number and root."""
+
+    folder: Path
+    public_key: bytes
+    master: bytes | None = None
+    tree: Tree = field(default_factory=Tree)
+    last_leaf: bytes = bytes(32)
+    epoch: int = 0
+    fence: int = 0
+    record_key: bytes | None = None
+    signed: int = 0
+    roots: dict[int, bytes] = field(default_factory=dict)
+    signatures: dict[int, bytes] = field(default_factory=dict)
+    gave_up: list[tuple[int, int]] = field(default_factory=list)
+    without_key: dict[int, int] = field(default_factory=dict)
+    compacted: list[int] = field(default_factory=list)
+    shredded: list[dict[str, Any]] = field(default_factory=list)
+
+    def open(self, name: str) -> sqlite3.Connection:
+        connection = sqlite3.connect(f"file:{self.folder / name}?mode=ro", uri=True)
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        assert (application, version) == (APPLICATIONS[name], 1)
+        return connection
+
+    def run(self) -> tuple[int, bytes]:
+        self.signer = Ed25519PublicKey.from_public_bytes(self.public_key)
+        journal, keystore = self.open("journal.db"), self.open("keystore.db")
+        try:
+            self.read_keystore(keystore)
+            (self.log_id,) = journal.execute("SELECT log_id FROM log").fetchone()
+            if self.log_id != self.store_log_id:  # 1
+                raise Bad(0, "foreign")
+            (last,) = journal.execute("SELECT coalesce(max(seq), 0) FROM record").fetchone()
+            self.records(journal, last)
+            self.finish(journal, last)
+        finally:
+            journal.close()
+            keystore.close()
+        return last, self.tree.root()
+
+    def read_keystore(self, keystore: sqlite3.Connection) -> None:
+        (self.store_log_id,) = keystore.execute("SELECT log_id FROM store").fetchone()
+        self.heads = keystore.execute("SELECT size, root, signature FROM head").fetchall()
+        self.wrapped = {
+            row[0]: row
+            for row in keystore.execute(
+                "SELECT key_id, purpose, epoch, kek_id, nonce, sealed FROM wrapped_key"
+            )
+        }
+        self.tag_key = None
+        if self.master is not None:
+            (tag,) = (row for row in self.wrapped.values() if row[1] == "tag")
+            self.tag_key = self.unwrap(tag)
+
+    def unwrap(self, row: tuple[Any, ...]) -> bytes:
+        assert self.master is not None
+        key_id, purpose, epoch, kek_id, nonce, sealed = row
+        associated = b"noodle journal 1 wrapped key" + self.store_log_id
+        associated += bytes([len(purpose)]) + purpose.encode() + key_id
+        associated += epoch.to_bytes(4, "big") + kek_id
+        wrap_key = hkdf(self.master, b"", "noodle journal 1 wrap key")
+        return AESGCM(wrap_key).decrypt(nonce, sealed, associated)
+
+    def records(self, journal: sqlite3.Connection, last: int) -> None:
+        query = f"SELECT {COLUMNS} FROM record ORDER BY seq"
+        self.rows = {row[0]: Row(*row) for row in journal.execute(query)}
+        for seq in range(1, last + 1):
+            if seq not in self.rows:  # 2
+                raise Bad(seq, "missing")
+            self.record(self.rows[seq])
+
+    def record(self, row: Row) -> None:
+        seq, header, clear, nonce, sealed, leaf, root, signature = row
+        if leaf is not None:
+            self.compacted.append(seq)
+            self.last_leaf = leaf
+            self.tree.push(leaf)
+            if root is not None:
+                self.commit_end(seq, root, signature)
+            return
+        assert header is not None
+        assert nonce is not None
+        assert sealed is not None
+        flags, kind, epoch, fence, tag, previous = self.header(seq, header, clear)  # 3
+        if kind == KEY_EPOCH:
+            self.epoch_opens(seq, epoch, fence, clear or b"")  # 4
+        if (epoch, fence) != (self.epoch, self.fence):  # 5
+            if previous != self.last_leaf:
+                raise self.broken(seq, previous)
+            raise Bad(seq, "order")
+        if self.record_key is not None:
+            self.open_record(seq, header + (clear or b""), nonce, sealed, tag)  # 6
+        if previous != self.last_leaf:  # 7
+            raise self.broken(seq, previous)
+        if clear is not None:
+            self.clear_part(seq, kind, clear)  # 8
+        self.last_leaf = sha(b"\x00" + header + (clear or b"") + nonce + sealed)
+        self.tree.push(self.last_leaf)
+        if flags & COMMIT_END:  # 9
+            self.commit_end(seq, root, signature)
+        elif root is not None:
+            raise Bad(seq, "checkpoint_misplaced")
+
+    def header(
+        self, seq: int, header: bytes, clear: bytes | None
+    ) -> tuple[int, int, int, int, bytes, bytes]:
+        if len(header) != HEADER.size:
+            raise Bad(seq, "malformed")
+        magic, version, flags, kind, log, number, epoch, fence, _, tag, previous = HEADER.unpack(
+            header
+        )
+        if magic != b"NDLR" or version != 1 or flags > (COMMIT_END | HAS_CLEAR):
+            raise Bad(seq, "malformed")
+        if log != self.log_id:
+            raise Bad(seq, "foreign")
+        if number != seq:
+            raise Bad(seq, "moved")
+        if bool(flags & HAS_CLEAR) != (clear is not None):
+            raise Bad(seq, "malformed")
+        if kind in (KEY_EPOCH, STATE, RETENTION) and clear is None:
+            raise Bad(seq, "malformed")
+        return flags, kind, epoch, fence, tag, previous
+
+    def framed(self, seq: int, clear: bytes, fields: set[str]) -> dict[str, Any]:
+        try:
+            if int.from_bytes(clear[:4], "big") != len(clear) - 4:
+                raise ValueError("length")
+            found: dict[str, Any] = canonical(clear[4:])
+        except ValueError as error:
+            raise Bad(seq, "clear_invalid") from error
+        if set(found) != fields:
+            raise Bad(seq, "clear_invalid")
+        return found
+
+    def epoch_opens(self, seq: int, epoch: int, fence: int, clear: bytes) -> None:
+        found = self.framed(seq, clear, EPOCH_FIELDS)
+        if found["tree"]["size"] != seq - 1:
+            raise Bad(seq, "clear_invalid")
+        if self.epoch:
+            if seq - 1 not in self.signatures:
+                raise Bad(seq, "order")
+            self.check_signature(seq - 1)
+        if epoch <= self.epoch or fence < (self.fence or 1):
+            raise Bad(seq, "order")
+        public = bytes.fromhex(found["public_key"])
+        if public != self.public_key:
+            handed = b"noodle journal 1 new log key\n" + self.log_id + public
+            if not self.accepts(bytes.fromhex(found["key_signature"] or "00"), handed):
+                raise Bad(seq, "public_key_changed")
+            self.signer = Ed25519PublicKey.from_public_bytes(public)
+        if found["gave_up"] is not None:
+            self.gave_up.append((seq - 1, found["gave_up"]["size"]))
+        self.epoch, self.fence, self.record_key = epoch, fence, None
+        if self.master is not None:
+            self.take_key(seq, epoch, found)
+
+    def take_key(self, seq: int, epoch: int, found: dict[str, Any]) -> None:
+        row = self.wrapped.get(bytes.fromhex(found["key_id"]))
+        if row is None:
+            self.without_key[epoch] = seq
+            return
+        data_key = self.unwrap(row)
+        commitment = hkdf(data_key, self.log_id, "noodle journal 1 key commitment")
+        if commitment.hex() != found["commitment"]:
+            raise Bad(seq, "key_mismatch")
+        self.record_key = hkdf(data_key, self.log_id, "noodle journal 1 record key")
+
+    def open_record(
+        self, seq: int, associated: bytes, nonce: bytes, sealed: bytes, tag: bytes
+    ) -> None:
+        assert self.record_key is not None
+        assert self.tag_key is not None
+        try:
+            padded = AESGCM(self.record_key).decrypt(nonce, sealed, associated)
+        except InvalidTag as error:
+            raise Bad(seq, "forged") from error
+        try:
+            body = canonical(unpad(padded))
+        except ValueError as error:
+            raise Bad(seq, "not_canonical") from error
+        upgrade = body.get("upgrade")
+        wanted = mac(self.tag_key, upgrade.encode())[:12] if isinstance(upgrade, str) else bytes(12)
+        if tag != wanted:
+            raise Bad(seq, "tag_mismatch")
+
+    def clear_part(self, seq: int, kind: int, clear: bytes) -> None:
+        if kind == RETENTION:
+            self.shredded.append(self.framed(seq, clear, {"epoch", "first", "last", "rule"}))
+        if kind not in (KEY_EPOCH, STATE):
+            return
+        fields = EPOCH_FIELDS if kind == KEY_EPOCH else {"tree"}
+        mark = self.framed(seq, clear, fields)["tree"]
+        here = {
+            "size": self.tree.size,
+            "root": self.tree.root().hex(),
+            "frontier": self.tree.frontier,
+        }
+        if mark != here:
+            raise Bad(seq, "clear_invalid")
+
+    def broken(self, seq: int, claimed: bytes) -> Bad:
+        """Which of two records was changed, where one names another leaf before it (7)."""
+        if self.record_key is not None or seq - 1 in self.signatures:
+            return Bad(seq, "chain_broken")
+        tree, at = Tree(), 1
+        while at in self.rows:
+            _, header, clear, nonce, sealed, leaf, root, _ = self.rows[at]
+            parts = (header or b"", clear or b"", nonce or b"", sealed or b"")
+            whole = leaf or sha(b"\x00" + b"".join(parts))
+            tree.push(claimed if at == seq - 1 else whole)
+            if at >= seq and root is not None:
+                return Bad(seq - 1, "altered") if root == tree.root() else Bad(seq, "chain_broken")
+            at += 1
+        return Bad(seq, "chain_broken")
+
+    def commit_end(self, seq: int, root: bytes | None, signature: bytes | None) -> None:
+        if root is None or signature is None:
+            raise Bad(seq, "checkpoint_missing")
+        if root != self.tree.root():
+            good = self.accepts(signature, self.note(seq, root))
+            raise Bad(seq, "altered" if good else "root_mismatch")
+        self.roots[seq], self.signatures[seq] = root, signature
+
+    def note(self, size: int, root: bytes) -> bytes:
+        text = f"noodle.journal/{self.log_id.hex()}\n{size}\n{base64.b64encode(root).decode()}\n"
+        return text.encode()
+
+    def accepts(self, signature: bytes, message: bytes) -> bool:
+        try:
+            self.signer.verify(signature, message)
+        except InvalidSignature:
+            return False
+        return True
+
+    def check_signature(self, size: int) -> None:
+        """The signature at `size`; of several bad ones the first is named."""
+        if self.accepts(self.signatures[size], self.note(size, self.roots[size])):
+            self.signed = size
+            return
+        for earlier in sorted(self.signatures):
+            good = self.accepts(self.signatures[earlier], self.note(earlier, self.roots[earlier]))
+            if earlier > self.signed and not good:
+                raise Bad(earlier, "signature_invalid")
+
+    def finish(self, journal: sqlite3.Connection, last: int) -> None:
+        if last:
+            if last not in self.signatures:  # 10
+                raise Bad(last, "cut")
+            self.check_signature(last)
+        (fence,) = journal.execute("SELECT fence FROM writer").fetchone()
+        if fence < self.fence:  # 11
+            raise Bad(0, "order")
+        for size, root, signature in self.heads:
+            self.check_head(last, size, root, signature)
+        for epoch, seq in self.without_key.items():  # 12
+            if all(one["epoch"] != epoch for one in self.shredded):
+                raise Bad(seq, "key_missing")
+        for seq in self.compacted:
+            if not any(one["first"] <= seq <= one["last"] for one in self.shredded):
+                raise Bad(seq, "unrecorded_shred")
+
+    def check_head(self, last: int, size: int, root: bytes, signature: bytes) -> None:
+        if not self.accepts(signature, self.note(size, root)):
+            raise Bad(size, "head_invalid")
+        if any(after < size <= to for after, to in self.gave_up):
+            return
+        if size > last:
+            raise Bad(last + 1, "rollback")
+        if self.roots.get(size) != root:
+            raise Bad(size, "fork")
+
+
+def verify(folder: Path, public_key: bytes, master: bytes | None = None) -> tuple[int, str | None]:
+    """The first bad number and its kind, or the last number and None."""
+    try:
+        return Verifier(folder, public_key, master).run()[0], None
+    except Bad as bad:
+        return bad.seq, bad.kind
