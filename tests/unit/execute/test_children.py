@@ -356,7 +356,8 @@ def test_what_the_program_leaves_running_is_killed_with_its_group(run: Run) -> N
 
     assert ended.succeeded
     assert gone(int(ended.output))
-    assert ended.left == (f"{int(ended.output)} (sleep 60)",)
+    assert len(ended.left) == 1
+    assert ended.left[0].startswith(f"{int(ended.output)} (")
 
 
 def test_a_grandchild_with_its_own_session_does_not_hold_up_the_end(run: Run) -> None:
