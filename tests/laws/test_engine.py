@@ -234,7 +234,11 @@ class EngineUnderCrashes(RuleBasedStateMachine):
     @rule(name=st.sampled_from(NAMES), place=PLACES)
     def go_back(self, name: str, place: Place) -> None:
         """Ask for the newest kept old."""
-        if any(point.component == name for point in self._open().world.points):
+        world = self._open().world
+        installed = world.components.get(name)
+        there = (installed.version, installed.root) if installed else None
+        kept = [(point.version, point.root) for point in world.points if point.component == name]
+        if any(one != there for one in kept):
             with self._foreign_refused():
                 self._submit(self._planner().back(name).plan, OnCrash.FORWARD, place)
 
