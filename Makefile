@@ -49,7 +49,7 @@ bench: .venv/.bench ## Measure against the floors and write benchmarks/RESULTS.m
 	@$(BIN)/python benchmarks/run.py
 
 crashes: .venv/.dev ## Every crash point, and ten times the law's examples (hours)
-	@NOODLE_TEST_SWEEP=full STRICT="$(STRICT)" \
+	@TEST_SWEEP=full STRICT="$(STRICT)" \
 		$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup tests/crashes tests/laws
 
 lock: .venv/.uv ## Resolve the dependencies anew and write requirements/*.txt

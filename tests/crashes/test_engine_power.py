@@ -21,7 +21,7 @@ CUTS: Final = {
     ("upgrade", FileSystem.BTRFS): 4,
     ("rollback", FileSystem.EXT4): 4,
 }
-"""How many points the power is cut at; NOODLE_TEST_SWEEP=full cuts it at every one."""
+"""How many points the power is cut at; TEST_SWEEP=full cuts it at every one."""
 
 
 @pytest.mark.timeout(14_400)

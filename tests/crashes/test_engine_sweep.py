@@ -2,7 +2,7 @@
 
 Each test strikes at least its number of points, and each call x file class of
 its run at least once; the numbers are printed at the end of the whole run.
-`NOODLE_TEST_SWEEP=full` takes every point.
+`TEST_SWEEP=full` takes every point.
 """
 
 from __future__ import annotations

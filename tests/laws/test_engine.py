@@ -84,7 +84,7 @@ PLACES = st.one_of(
     st.tuples(st.sampled_from(WATCHED), st.just(value=False), st.booleans(), st.booleans()),
 )
 """Where a process may stop: step, its undo, performed and not yet recorded, last component."""
-SWEEP_FULL = os.environ.get("NOODLE_TEST_SWEEP") == "full"
+SWEEP_FULL = os.environ.get("TEST_SWEEP") == "full"
 FOREIGN_RELEASES = st.sampled_from([Release.RESTORE, Release.ADOPT, Release.RETRY])
 SEEN: Counter[str] = Counter()
 """How often what the laws are about has happened, over all examples."""

@@ -70,8 +70,8 @@ class Sample:
     every_pair: bool = True
 
     def of(self, points: Sequence[Point]) -> tuple[Point, ...]:
-        """Choose; all of them under NOODLE_TEST_SWEEP=full."""
-        if os.environ.get("NOODLE_TEST_SWEEP") == "full":
+        """Choose; all of them under TEST_SWEEP=full."""
+        if os.environ.get("TEST_SWEEP") == "full":
             return tuple(points)
         if self.every_pair:
             return choose(points, self.points, self.seed)
