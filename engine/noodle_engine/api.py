@@ -27,11 +27,13 @@ from noodle_engine.execute.answers import reading
 from noodle_engine.execute.answers.views import (
     AuditEntry,
     AuditVerdict,
+    CollectedView,
     ComponentsView,
     HistoryView,
     HomeView,
     InitView,
     PlanView,
+    PointsView,
     ReplayView,
     StepsView,
     UpgradeView,
@@ -220,6 +222,52 @@ class Noodle:
         if not found:
             raise ComponentUnknown(name, [row.name for row in rows])
         return ComponentsView(found)
+
+    def points(self, name: str | None = None) -> PointsView:
+        """The kept old versions, oldest first. Raises ComponentUnknown for an unknown name."""
+        from noodle_engine.execute.retention import point_row
+
+        with self._read() as (_, world):
+            known = {*world.components, *(point.component for point in world.points)}
+            if name is not None and name not in known:
+                raise ComponentUnknown(name, sorted(known))
+            rows = tuple(
+                point_row(point) for point in world.points if name in (None, point.component)
+            )
+        return PointsView(rows, sum(row.size_bytes or 0 for row in rows))
+
+    def collect(self, *, dry_run: bool = False) -> CollectedView:
+        """Drop the kept old versions that the settings no longer keep.
+
+        Never the newest of a component, nor one of a component that an open
+        upgrade has. With `dry_run` nothing is changed: it says what would go.
+        Raises SettingsRefused.
+        """
+        if dry_run:
+            return self._collectable()
+        return self._here_or_there(
+            lambda holder: holder.operations.collect(actor=self._actor), self._ask_collect
+        )
+
+    def _collectable(self) -> CollectedView:
+        from noodle_engine.execute.retention import expired, point_row
+
+        settings = settle(self._home, self._environment).must().settings
+        with self._read() as (_, world):
+            gone = expired(
+                world,
+                points_max=settings.max_rollback_points,
+                days_max=settings.rollback_retention_days,
+                now_ms=time.time_ns() // 1_000_000,
+            )
+        rows = tuple(point_row(point) for point in gone)
+        return CollectedView(rows, sum(row.size_bytes or 0 for row in rows), dry_run=True)
+
+    def _ask_collect(self) -> CollectedView:
+        from noodle_engine.execute.home.holder import client_of
+
+        answer = client_of(self._home).ask("collect", {"actor": self._actor})
+        return decode(CollectedView, answer["collected"])
 
     def audit_verify(
         self, *, public_key: bytes | None = None, every_signature: bool = False

@@ -282,6 +282,21 @@ def new_installed(_bench: Bench, folder: Path) -> None:
     apply(folder, NEW)
 
 
+def many_kept(_bench: Bench, folder: Path) -> None:
+    """Several old versions of one file kept, of which the settings keep one."""
+    make_home(folder)
+    apply(folder, OLD)
+    apply(folder, NEW)
+    with Noodle.open(folder / "home") as noodle:
+        noodle.rollback("web")
+        noodle.apply([f"web@{NEW}"])
+        assert len(noodle.points("web").points) == 2
+    file = folder / "home" / "config" / "runtime_upgrade_config.json"
+    settings = json.loads(file.read_text())
+    settings["runtime_upgrade"] = {"rollback": {"max_rollback_points": 1}}
+    file.write_text(json.dumps(settings))
+
+
 def half_swapped(bench: Bench, folder: Path) -> None:
     """Both files half way from old to new, the engine killed."""
     old_installed(bench, folder)
@@ -338,6 +353,15 @@ def scenarios(bench: Bench) -> dict[str, Engine]:
             new_installed,
             NEW,
             OLD,
+            names=("web",),
+        ),
+        Engine(
+            "gc",
+            bench,
+            always("gc"),
+            many_kept,
+            NEW,
+            NEW,
             names=("web",),
         ),
         Engine("resume", bench, always("resume"), half_swapped, OLD, NEW, sides=both),

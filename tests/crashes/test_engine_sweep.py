@@ -59,6 +59,8 @@ POINTS: Final = {
     ("resume", "EIO"): 24,
     ("abort", "kill"): 20,
     ("abort", "disk full"): 12,
+    ("gc", "kill"): 16,
+    ("gc", "EIO"): 16,
     ("init", "kill"): 24,
     ("init", "EIO"): 24,
 }

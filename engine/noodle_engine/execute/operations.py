@@ -14,7 +14,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from noodle_engine.execute.answers import reading
-from noodle_engine.execute.answers.views import UpgradeView
+from noodle_engine.execute.answers.views import CollectedView, UpgradeView
 from noodle_engine.execute.answers.wording import sentence
 from noodle_engine.execute.engine import Engine, Heard
 from noodle_engine.execute.failures import (
@@ -29,6 +29,7 @@ from noodle_engine.execute.home.opening import settle
 from noodle_engine.execute.home.service import Peer, Tell
 from noodle_engine.execute.ids import new_upgrade_id
 from noodle_engine.execute.planning import check_whole, check_world
+from noodle_engine.execute.retention import collect
 from noodle_engine.machine.codec import JsonObject, decode, encode
 from noodle_engine.machine.failures import RecordUnreadable
 from noodle_engine.machine.plan import Plan
@@ -146,6 +147,16 @@ class Operations:
                         raise ComponentBusy(name, one.id)
             self._engine.append([Noted(code, text, dict(data))], actor=actor)
 
+    def collect(self, *, actor: str) -> CollectedView:
+        """Drop the kept old versions that the settings no longer keep. See `retention`."""
+        settings = settle(self._engine.home, self._environment).must().settings
+        return collect(
+            self._engine,
+            points_max=settings.max_rollback_points,
+            days_max=settings.rollback_retention_days,
+            actor=actor,
+        )
+
     def view(self, upgrade: str) -> UpgradeView:
         """How an upgrade stands."""
         engine = self._engine
@@ -224,6 +235,9 @@ class Operations:
         """Answer one request from the socket. Raises RequestMalformed before it did anything."""
         if operation == "ping":
             return {"pid": os.getpid(), "running": list(self._engine.running)}
+        if operation == "collect":
+            actor = str(arguments.get("actor") or peer.name)
+            return {"collected": encode(self.collect(actor=actor))}
         since = self._engine.journal.size
         begin, wait, limit = self._asked(peer, operation, arguments)
 

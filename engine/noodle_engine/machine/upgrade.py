@@ -236,7 +236,7 @@ def fold(world: Fold, entry: Entry) -> Fold:
     if isinstance(event, Requested):
         return _requested(world, entry, event)
     if entry.upgrade is None:
-        return _forgotten(world, event) if isinstance(event, Noted) else world
+        return _noted(world, event) if isinstance(event, Noted) else world
     upgrade = world.upgrades.get(entry.upgrade)
     if upgrade is None:
         return world  # a late word about one that has ended; the record stays
@@ -300,15 +300,28 @@ def _with_upgrade(world: Fold, upgrade: Upgrade) -> Fold:
     )
 
 
-def _forgotten(world: Fold, event: Noted) -> Fold:
-    if event.code != "component.forgotten":
-        return world
+def _noted(world: Fold, event: Noted) -> Fold:
+    """What a note of no upgrade changes: most change nothing."""
     name = event.data.get("component", "")
-    return replace(
-        world,
-        components={k: v for k, v in world.components.items() if k != name},
-        points=tuple(point for point in world.points if point.component != name),
-    )
+    match event.code:
+        case "component.forgotten":
+            return replace(
+                world,
+                components={k: v for k, v in world.components.items() if k != name},
+                points=tuple(point for point in world.points if point.component != name),
+            )
+        case "points.dropped":
+            dropped = set(event.data.get("upgrades", "").split())
+            return replace(
+                world,
+                points=tuple(
+                    point
+                    for point in world.points
+                    if point.component != name or point.upgrade not in dropped
+                ),
+            )
+        case _:
+            return world
 
 
 def fold_upgrade(upgrade: Upgrade, entry: Entry) -> Upgrade:

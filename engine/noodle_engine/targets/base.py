@@ -182,6 +182,12 @@ class Target(Protocol):
     def undo(self, step: StepName, context: StepContext) -> Observation:
         """Take back swap or stage, however far it came. Raises ForeignFound."""
 
+    def drop(self, location: Path) -> int:
+        """Remove a kept old version for good, durably; how many bytes it had.
+
+        The caller has the target locked. One that is gone already is no failure.
+        """
+
     def probe(self, step: StepName, context: StepContext) -> ProbeFound:
         """Say how far an interrupted step came."""
 

@@ -39,6 +39,12 @@ class Settings:
     rollback_enabled: bool = _key(
         "runtime_upgrade.rollback.enabled", default=True, variable="NOODLE_ROLLBACK_ENABLED"
     )
+    max_rollback_points: int = _key(
+        "runtime_upgrade.rollback.max_rollback_points", default=10, low=1
+    )
+    rollback_retention_days: int = _key(
+        "runtime_upgrade.rollback.rollback_retention_days", default=30, low=1
+    )
     max_concurrent_upgrades: int = _key(
         "runtime_upgrade_manager.max_concurrent_upgrades",
         default=3,

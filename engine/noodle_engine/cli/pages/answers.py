@@ -19,11 +19,13 @@ from noodle_engine.cli.show.shapes import (
 )
 from noodle_engine.execute.answers.views import (
     AuditVerdict,
+    CollectedView,
     ComponentsView,
     HistoryView,
     HomeView,
     InitView,
     PlanView,
+    PointsView,
     ReplayView,
     StepsView,
     UpgradeView,
@@ -43,6 +45,8 @@ ANSWERS: dict[str, tuple[type, ...]] = {
     "apply": (UpgradeView, PlanView),
     "rollback": (UpgradeView,),
     "run": (RunView,),
+    "points": (PointsView,),
+    "gc": (CollectedView,),
     "status": (HomeView, UpgradeView),
     "steps": (StepsView,),
     "history": (HistoryView,),

@@ -17,10 +17,13 @@ from noodle_engine.cli.show.terminal import Invocation, clean
 
 if TYPE_CHECKING:
     from noodle_engine.execute.answers.views import (
+        CollectedView,
         ComponentLine,
         ComponentRow,
         HistoryRow,
         HomeView,
+        PointRow,
+        PointsView,
         StepsView,
         UpgradeRow,
         UpgradeView,
@@ -28,11 +31,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "bytes_words",
+    "collected_lines",
     "component_lines",
     "duration",
     "history_lines",
     "home_lines",
     "moment",
+    "point_lines",
     "steps_lines",
     "upgrade_lines",
     "versions",
@@ -134,6 +139,36 @@ def component_lines(out: Invocation, rows: Sequence[ComponentRow]) -> Iterator[s
             yield f"  releases:  {', '.join(row.releases)}"
         if row.points:
             yield f"  kept old:  {', '.join(dict.fromkeys(row.points))}"
+
+
+def point_lines(view: PointsView) -> Iterator[str]:
+    """The kept old versions."""
+    if not view.points:
+        yield "no old version is kept"
+        return
+    for row in view.points:
+        yield f"{clean(row.component)}  {row.version or 'unversioned'}  {_point_facts(row)}"
+    yield ""
+    yield f"{len(view.points)} kept, {bytes_words(view.size_bytes)}"
+
+
+def _point_facts(row: PointRow) -> str:
+    size = "gone from the disk" if row.size_bytes is None else bytes_words(row.size_bytes)
+    return f"{size}, since {moment(row.at_ms)}"
+
+
+def collected_lines(view: CollectedView) -> Iterator[str]:
+    """What was dropped, or would be."""
+    verb = "would drop" if view.dry_run else "dropped"
+    for row in view.dropped:
+        yield f"{verb} {clean(row.component)} {row.version or 'unversioned'}, {_point_facts(row)}"
+    for one in view.left:
+        yield f"kept those of {clean(one.component)}: {clean(one.problem)}; {clean(one.remedy)}"
+    freed = bytes_words(view.bytes_freed)
+    if not view.dropped and not view.left:
+        yield "nothing to drop: all that is kept is to be kept"
+    else:
+        yield f"{freed} would be freed" if view.dry_run else f"{freed} freed"
 
 
 def upgrade_lines(out: Invocation, view: UpgradeView) -> Iterator[str]:

@@ -16,6 +16,7 @@ from noodle_engine.machine.states import Direction, HoldReason, Reason, State, S
 __all__ = [
     "AuditEntry",
     "AuditVerdict",
+    "CollectedView",
     "ComponentLine",
     "ComponentRow",
     "ComponentsView",
@@ -26,6 +27,9 @@ __all__ = [
     "InitView",
     "JournalHead",
     "PlanView",
+    "PointLeft",
+    "PointRow",
+    "PointsView",
     "ReplayView",
     "StepRow",
     "StepsView",
@@ -256,4 +260,46 @@ class ReplayView:
     components: tuple[ComponentRow, ...]
     differs: tuple[str, ...]
     observed: dict[str, Observation] = field(default_factory=dict)
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class PointRow:
+    """A kept old version. `size_bytes` is what it takes on disk, null if it is gone."""
+
+    component: str
+    version: str | None
+    upgrade: str
+    at_ms: int
+    target: str
+    location: str
+    size_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PointsView:
+    """The answer of points: oldest first, and what all of them take on disk."""
+
+    points: tuple[PointRow, ...]
+    size_bytes: int
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class PointLeft:
+    """A component whose kept old versions could not be dropped, and why."""
+
+    component: str
+    problem: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class CollectedView:
+    """The answer of gc: what was dropped (or, with `dry_run`, would be), and bytes freed."""
+
+    dropped: tuple[PointRow, ...]
+    bytes_freed: int
+    left: tuple[PointLeft, ...] = ()
+    dry_run: bool = False
     format: int = FORMAT

@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from noodle_engine.disk.files import ObjectKind
-from noodle_engine.disk.names import fsync_folder, make_folder
+from noodle_engine.disk.files import ObjectKind, kind_of, status_of
+from noodle_engine.disk.names import fsync_folder, make_folder, unlink_quietly
 from noodle_engine.machine.plan import ABSENT
 from noodle_engine.machine.records import Observation
 from noodle_engine.machine.text import path_text
@@ -32,7 +32,7 @@ from noodle_engine.targets.file.sight import (
 from noodle_engine.targets.file.staging import unstage
 from noodle_engine.targets.place import Place
 
-__all__ = ["clean_committed", "clean_rolled_back", "point", "recheck"]
+__all__ = ["clean_committed", "clean_rolled_back", "drop", "point", "recheck"]
 
 VERSION_UNKNOWN = "unversioned"
 ROOT_DIGITS = 16
@@ -152,3 +152,13 @@ def clean_committed(context: StepContext, place: Place) -> Observation:
 def clean_rolled_back(context: StepContext, place: Place) -> Observation:
     """Remove what `stage` made, if it is still there; see `unstage`."""
     return unstage(context, place)
+
+
+def drop(location: Path) -> int:
+    """Remove a kept old version, durably; its bytes, 0 if it is gone already."""
+    if kind_of(location) is not ObjectKind.FILE:
+        return 0
+    size = status_of(location).st_size
+    unlink_quietly(location)
+    fsync_folder(location.parent)
+    return size

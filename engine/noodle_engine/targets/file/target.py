@@ -89,6 +89,10 @@ class FileTarget:
             return _probe_stage(context, place)
         return ProbeFound(ProbeAnswer.NOT_DONE, find(place.path).observation)
 
+    def drop(self, location: Path) -> int:
+        """Remove a kept old version for good."""
+        return keep.drop(location)
+
     def rescue(self, path: Path) -> tuple[Observation, ...]:
         """The candidates beside the target."""
         return rescue.candidates(place_of(path))

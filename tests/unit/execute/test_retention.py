@@ -1,0 +1,136 @@
+"""Which kept old versions may go: the rule, and that the rest restores byte for byte."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from noodle_engine import Noodle
+from noodle_engine.execute.failures import SettingsRefused
+from noodle_engine.execute.retention import DAY_MS, expired
+from noodle_engine.machine.upgrade import Fold, Point
+
+NAMES = ("web", "api")
+
+
+def point(name: str, number: int, at_ms: int) -> Point:
+    return Point(
+        component=name,
+        kind="file",
+        target=f"/{name}",
+        root=f"file:{number}",
+        upgrade=f"{number}",
+        at_ms=at_ms,
+        location=f"/kept/{number}",
+        version=f"1.{number}.0",
+    )
+
+
+worlds = st.lists(st.tuples(st.sampled_from(NAMES), st.integers(0, 100)), max_size=20).map(
+    lambda rows: Fold(
+        points=tuple(point(name, number, day * DAY_MS) for number, (name, day) in enumerate(rows))
+    )
+)
+
+
+@given(worlds, st.integers(1, 5), st.integers(1, 50))
+def test_the_newest_stays_and_of_the_rest_so_many_for_so_long(
+    world: Fold, points_max: int, days_max: int
+) -> None:
+    now = 100 * DAY_MS
+    gone = expired(world, points_max=points_max, days_max=days_max, now_ms=now)
+    assert len(set(gone)) == len(gone)
+    for name in NAMES:
+        mine = [one for one in world.points if one.component == name]
+        stay = [one for one in mine if one not in gone]
+        assert stay[-1:] == mine[-1:]
+        assert len(stay) <= points_max
+        for age, one in enumerate(reversed(mine)):
+            fits = age < points_max and (age == 0 or now - one.at_ms <= days_max * DAY_MS)
+            assert (one in stay) is fits
+
+
+def release(folder: Path, version: str) -> Path:
+    made = folder / version
+    made.mkdir()
+    (made / "payload").write_text(f"web {version}")
+    (made / "noodle.toml").write_text(
+        f'format = 1\n[component]\nname = "web"\nversion = "{version}"\nkind = "file"\n'
+        f'[payload]\npath = "payload"\n[target]\npath = "{folder / "live"}"\n'
+    )
+    return made
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Six versions, one after the other; three points are kept."""
+    home = tmp_path / "home"
+    Noodle.init(home)
+    with Noodle.open(home) as noodle:
+        for number in range(6):
+            noodle.add(release(tmp_path, f"1.{number}.0"))
+            noodle.apply([f"web@1.{number}.0"])
+    set_points_max(home, 3)
+    return home
+
+
+def set_points_max(home: Path, points_max: object) -> None:
+    file = home / "config" / "runtime_upgrade_config.json"
+    settings = json.loads(file.read_text())
+    settings["runtime_upgrade"] = {"rollback": {"max_rollback_points": points_max}}
+    file.write_text(json.dumps(settings))
+
+
+def kept(home: Path) -> list[str]:
+    with Noodle.open(home) as noodle:
+        return [row.version or "" for row in noodle.points().points]
+
+
+def test_what_is_too_much_goes_and_what_stays_restores(home: Path, tmp_path: Path) -> None:
+    assert len(kept(home)) == 5
+    with Noodle.open(home) as noodle:
+        would = noodle.collect(dry_run=True)
+        assert [row.version for row in would.dropped] == ["1.0.0", "1.1.0"]
+        assert len(noodle.points().points) == 5
+        done = noodle.collect()
+        assert [row.version for row in done.dropped] == ["1.0.0", "1.1.0"]
+        assert done.bytes_freed == would.bytes_freed == 2 * len("web 1.0.0")
+        assert not done.left
+        assert noodle.collect().dropped == ()
+    assert kept(home) == ["1.2.0", "1.3.0", "1.4.0"]
+    rooms = list((tmp_path / ".noodle" / "live" / "releases").iterdir())
+    assert len(rooms) == 3
+    for version in ("1.2.0", "1.3.0", "1.4.0"):
+        with Noodle.open(home) as noodle:
+            noodle.rollback("web", to=version)
+            assert noodle.audit_verify().ok
+        assert (tmp_path / "live").read_text() == f"web {version}"
+
+
+def test_a_kept_old_that_is_gone_from_the_disk_is_told_and_dropped(
+    home: Path, tmp_path: Path
+) -> None:
+    for path in (tmp_path / ".noodle" / "live" / "releases").glob("1.0.0-*"):
+        path.unlink()
+    with Noodle.open(home) as noodle:
+        assert noodle.points("web").points[0].size_bytes is None
+        assert [row.version for row in noodle.collect().dropped] == ["1.0.0", "1.1.0"]
+
+
+def test_what_the_holder_drops_for_another_is_the_same(home: Path) -> None:
+    with Noodle.open(home) as holder:
+        assert holder.resume() == ()  # it holds the home from now on
+        with Noodle.open(home) as other:
+            assert [row.version for row in other.collect().dropped] == ["1.0.0", "1.1.0"]
+            assert len(other.points().points) == 3
+
+
+def test_settings_that_cannot_be_read_drop_nothing(home: Path) -> None:
+    set_points_max(home, "many")
+    with Noodle.open(home) as noodle, pytest.raises(SettingsRefused):
+        noodle.collect()
+    assert len(kept(home)) == 5
