@@ -1,8 +1,9 @@
 """The real command, and what a fresh process finds afterwards, for the fork server.
 
 `command` is `noodle` with the given words. `settle` is what somebody does who
-comes after a crash: resume, resume again, verify; it prints what it found as
-one JSON object. Both are the product's own code, with nothing put in its place.
+comes after a crash: resume, drop what is no longer kept, resume again, verify;
+it prints what it found as one JSON object. Both are the product's own code,
+with nothing put in its place.
 """
 
 from __future__ import annotations
@@ -34,21 +35,25 @@ def command(words: list[str]) -> int:
 
 
 def settle(words: list[str]) -> int:
-    """Resume twice and verify; print what was found."""
+    """Resume, collect, resume again and verify; print what was found."""
     home = Path(words[0])
     with Noodle.open(home) as noodle:
         resumed = [view.upgrade for view in noodle.resume()]
+        left = [one.problem for one in noodle.collect().left]
     with Noodle.open(home) as noodle:
         once = noodle.status()
         again = [view.upgrade for view in noodle.resume()]
     with Noodle.open(home) as noodle:
         twice = noodle.status()
+        points = noodle.points().points
         verdict = noodle.audit_verify()
         ended = [(one.upgrade, one.state.value) for one in noodle.history().upgrades]
         views = [noodle.upgrade(upgrade) for upgrade, _ in ended]
     found: dict[str, Any] = {
         "resumed": resumed,
         "again": again,
+        "left": left,
+        "points": [row.location for row in points],
         "open": [one.upgrade for one in twice.open],
         "installed": {one.name: one.installed for one in twice.components},
         "ended": ended,

@@ -138,6 +138,7 @@ class Engine:
     names: tuple[str, ...] = NAMES
     sides: frozenset[str] = frozenset({"before", "after"})
     returncode: int = 0
+    points_max: int = 10
     _server: ForkServer | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
     _found: dict[str, Any] = field(default_factory=dict)
@@ -170,7 +171,7 @@ class Engine:
             return
         answer = json.loads(outcome.stdout)
         failed = answer.get("error") or answer
-        told = "state" in answer or "upgrades" in answer
+        told = answer.keys() & {"state", "upgrades", "dropped"}
         assert told or failed.keys() >= EXPLAINED, outcome.stdout
         assert outcome.returncode != 1, outcome.stdout  # 1 is a bug
 
@@ -203,6 +204,10 @@ class Engine:
         assert found["open"] == found["again"] == [], found
         assert found["sizes"][0] == found["sizes"][1], "a second resume wrote to the journal"
         assert all(found["finished"]), found
+        assert not found["left"], found
+        rooms = (folder / "srv" / ".noodle").glob("*/releases/*")
+        assert {str(path) for path in rooms} == set(found["points"]), "points are not what is kept"
+        assert len(found["points"]) <= self.points_max
         sides = {self._side(folder, name, found) for name in self.names}
         assert len(sides) == 1, f"a mix: {sides}"
         assert sides <= self.sides, f"ended {sides}, and not {set(self.sides)}: {found}"
@@ -363,6 +368,7 @@ def scenarios(bench: Bench) -> dict[str, Engine]:
             NEW,
             NEW,
             names=("web",),
+            points_max=2,  # one of web, and the one of api
         ),
         Engine("resume", bench, always("resume"), half_swapped, OLD, NEW, sides=both),
         Engine("abort", bench, abort_the_open, half_swapped, OLD, NEW, sides=both),
