@@ -561,11 +561,13 @@ class Noodle:
         backup(self._home.path, destination)
 
     @staticmethod
-    def restore(source: Path, home: Path | str | None = None) -> None:
-        """Put a copy of the journal back; what is there is kept under another name.
+    def restore(source: Path, home: Path | str | None = None, *, set_aside: bool = False) -> None:
+        """Put a copy of the journal back, in the place of one that is lost.
 
-        It is read-only until `take_over`. Raises HolderSilent if a process
-        holds the home.
+        One that is there is refused; with `set_aside` it is kept as
+        `journal.db.broken-N`. The copy is read-only until `take_over`. Raises
+        HolderSilent if a process holds the home, JournalExists, and what the
+        journal says of the copy; then what was there is there.
         """
         from noodle_journal import restore
 
@@ -576,7 +578,7 @@ class Noodle:
         except LockHeld as held:
             raise HolderSilent(str(where.path), held.holder, "it holds the home") from held
         try:
-            restore(source, where.path)
+            restore(source, where.path, set_aside=set_aside)
         finally:
             lock.release()
 

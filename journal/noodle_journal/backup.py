@@ -68,18 +68,20 @@ def backup_keystore(folder: Path, destination: Path) -> None:
         source.close()
 
 
-def restore(source: Path, folder: Path) -> int:
-    """Put a backup in the place of a lost journal.db; returns its size.
+def restore(source: Path, folder: Path, *, set_aside: bool = False) -> int:
+    """Put a backup in the place of journal.db; returns its size.
 
-    The caller holds the home's lock. A journal that is there is refused: set
-    it aside with `keep_broken` first. After a cut the old state stands.
+    The caller holds the home's lock. A journal that is there is refused, or
+    with `set_aside` kept as `journal.db.broken-N`. After a cut the old state
+    stands, or no journal is there and restoring again ends it.
 
     Raises: JournalExists, JournalAbsent, JournalDamaged (another log than the
     keystore's), and as opening.
     """
     target = folder / JOURNAL_FILE
-    if target.exists():
-        raise JournalExists(path=str(target))
+    if target.exists() and not set_aside:
+        remedy = "`noodle journal restore --set-aside` keeps it under another name first"
+        raise JournalExists(path=str(target), remedy=remedy)
     if not source.exists():
         raise JournalAbsent(folder=str(source))
     keystore = Keystore(folder, read_only=True)
@@ -95,6 +97,8 @@ def restore(source: Path, folder: Path) -> int:
             raise damaged(
                 seq=0, kind=DamageKind.FOREIGN, problem="the backup is of another journal"
             )
+        if target.exists():
+            keep_broken(folder)
         for suffix in ("-wal", "-shm"):
             # Of the journal that is gone: they would be replayed into the backup.
             _set_aside(target.with_name(target.name + suffix))
@@ -162,7 +166,7 @@ def _connect(path: Path) -> Connection:
 
 def _copy(source: Connection, path: Path, destination: Path, *, records: bool = True) -> int:
     if destination.exists():
-        raise JournalExists(path=str(destination))
+        raise JournalExists(path=str(destination), remedy="name a file that is not there yet")
     draft = destination.with_name(destination.name + ".new")
     try:
         remove_database(draft)

@@ -163,11 +163,11 @@ class JournalExists(JournalError):
     code: ClassVar[str] = "journal_exists"
     exit_code: ClassVar[int] = EXIT_REFUSED
 
-    def __init__(self, *, path: str) -> None:
+    def __init__(self, *, path: str, remedy: str | None = None) -> None:
         super().__init__(
             problem=f"{path} already exists",
-            cause="a journal and its keys are never overwritten",
-            remedy="use this home (`noodle status`), or choose another with --home",
+            cause="a journal, a copy of one and keys are never overwritten",
+            remedy=remedy or "use this home (`noodle status`), or choose another with --home",
             data={"path": path},
         )
 

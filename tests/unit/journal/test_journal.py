@@ -503,6 +503,25 @@ def test_a_backup_is_whole_and_restores_to_a_journal_that_must_be_adopted(
     assert verify(place.folder, master_key=MASTER_KEY).ok
 
 
+def test_restoring_over_a_journal_keeps_it_aside_and_only_for_a_copy_of_its_own(
+    place: Place, tmp_path: Path
+) -> None:
+    other = Place(tmp_path / "other", seed=2)
+    other.folder.mkdir()
+    other.create()
+    copy, strange = tmp_path / "copy.db", tmp_path / "strange.db"
+    backup(other.folder, strange)
+    with place.open() as journal:
+        journal.append([note("one")])
+        backup(place.folder, copy)
+    before = (place.folder / "journal.db").read_bytes()
+    with pytest.raises(JournalDamaged):
+        restore(strange, place.folder, set_aside=True)
+    assert (place.folder / "journal.db").read_bytes() == before
+    assert restore(copy, place.folder, set_aside=True) == 3
+    assert (place.folder / "journal.db.broken-1").read_bytes() == before
+
+
 def test_a_backup_of_another_journal_is_refused(place: Place, tmp_path: Path) -> None:
     other = Place(tmp_path / "other", seed=2)
     other.folder.mkdir()

@@ -42,12 +42,15 @@ def backup(invocation: Invocation, destination: Path) -> int:
 
 @journal.command(short_help="Put a copy of the journal back.")
 @click.argument("source", type=click.Path(path_type=Path))
+@click.option(
+    "--set-aside", is_flag=True, help="Keep a journal that is there as journal.db.broken-N."
+)
 @click.pass_obj
-def restore(invocation: Invocation, source: Path) -> int:
-    """Put a copy of the journal in the place of one that is lost.
+def restore(invocation: Invocation, source: Path, set_aside: bool) -> int:  # noqa: FBT001
+    """Put a copy of the journal in the place of one that is lost or damaged.
 
-    A journal that is still there is never overwritten: move journal.db away
-    first. Afterwards the journal is read-only until `noodle journal take-over`:
+    A journal that is still there is never overwritten: --set-aside keeps it
+    under another name. Afterwards the journal is read-only until `noodle journal take-over`:
     what was recorded after the copy was made is not in it, so look at the
     targets first.
     """
@@ -55,7 +58,7 @@ def restore(invocation: Invocation, source: Path) -> int:
     from noodle_engine.api import Noodle
     from noodle_engine.cli.show.shapes import DoneView
 
-    Noodle.restore(source, invocation.home)
+    Noodle.restore(source, invocation.home, set_aside=set_aside)
     invocation.say(f"the journal is restored from {clean(str(source))}")
     invocation.say(
         (
