@@ -492,16 +492,6 @@ def _note_probe(upgrade: Upgrade, said: Probed) -> tuple[Event, ...]:
     step = _step(upgrade, said.step)
     state = upgrade.step(said.step)
     key = f"{upgrade.id}:{step.id}"
-    if said.answer is ProbeAnswer.DONE:
-        return (
-            StepDone(
-                step=step.id,
-                key=key,
-                attempt=state.attempt,
-                outcome=Outcome.DONE,
-                observed=said.observed,
-            ),
-        )
     if said.answer is ProbeAnswer.FOREIGN:
         component = upgrade.plan.component(step.component)
         return (
@@ -514,16 +504,19 @@ def _note_probe(upgrade: Upgrade, said: Probed) -> tuple[Event, ...]:
                 detail=f"{step.id} was interrupted, and its target is neither old nor new",
             ),
         )
-    unfinished = StepDone(
+    done = said.answer is ProbeAnswer.DONE
+    settled = StepDone(
         step=step.id,
         key=key,
         attempt=state.attempt,
-        outcome=Outcome.FAILED,
-        error="interrupted before its effect",
+        outcome=Outcome.DONE if done else Outcome.FAILED,
+        observed=said.observed if done else None,
+        error=None if done else "interrupted before its effect",
     )
-    if upgrade.on_crash is OnCrash.BACK and not _any_flip(upgrade, but=step.id):
-        return (unfinished, _turn(upgrade, Reason.CRASH, f"{step.id} was interrupted"))
-    return (unfinished,)
+    flipped = _any_flip(upgrade, but=step.id) or (done and step.name is StepName.SWAP)
+    if upgrade.on_crash is OnCrash.BACK and not upgrade.undoing and not flipped:
+        return (settled, _turn_or_hold(upgrade, Reason.CRASH, f"{step.id} was interrupted"))
+    return (settled,)
 
 
 def _any_flip(upgrade: Upgrade, *, but: str) -> bool:
@@ -609,7 +602,7 @@ def _note_resumed(upgrade: Upgrade) -> tuple[Event, ...]:
         detail = f"{RESUMES_WITHOUT_PROGRESS_MAX} resumes ended no step"
         events.append(_held(upgrade, HoldReason.FAILURE_KEPT, detail=detail))
     elif _stops_before_first_flip(upgrade):
-        events.append(_turn(upgrade, Reason.CRASH, "interrupted before the first flip"))
+        events.append(_turn_or_hold(upgrade, Reason.CRASH, "interrupted before the first flip"))
     return tuple(events)
 
 

@@ -146,16 +146,55 @@ def test_a_probe_that_finds_a_stranger_holds() -> None:
     assert driven.upgrade.hold.found == "strange"
 
 
-def test_on_crash_back_turns_back_before_the_first_flip_and_goes_forward_after_it() -> None:
-    before = crashed_in("stage:api", OnCrash.BACK)
-    before.say(Probed("stage:api", ProbeAnswer.NOT_DONE))
-    before.to_rest()
-    assert (before.upgrade.state, before.upgrade.reason) == (State.ROLLED_BACK, Reason.CRASH)
+@pytest.mark.parametrize("found", [ProbeAnswer.NOT_DONE, ProbeAnswer.DONE])
+@pytest.mark.parametrize("step", ["stage:web", "stage:api"])
+def test_on_crash_back_turns_back_before_the_first_flip(step: str, found: ProbeAnswer) -> None:
+    driven = crashed_in(step, OnCrash.BACK)
+    driven.say(Probed(step, found, Observation("new")))
+    assert driven.going_back
+    driven.to_rest()
+    assert (driven.upgrade.state, driven.upgrade.reason) == (State.ROLLED_BACK, Reason.CRASH)
+    assert driven.upgrade.step(step).taken_back
 
-    after = crashed_in("swap:api", OnCrash.BACK)
-    after.say(Probed("swap:api", ProbeAnswer.NOT_DONE))
-    after.to_rest()
-    assert after.upgrade.state is State.COMMITTED
+
+@pytest.mark.parametrize(
+    ("step", "found", "goes_back"),
+    [
+        ("swap:web", ProbeAnswer.NOT_DONE, True),
+        ("swap:web", ProbeAnswer.DONE, False),
+        ("swap:api", ProbeAnswer.NOT_DONE, False),
+        ("swap:api", ProbeAnswer.DONE, False),
+    ],
+)
+def test_on_crash_back_goes_back_from_an_exchange_only_if_none_was_made(
+    step: str, found: ProbeAnswer, *, goes_back: bool
+) -> None:
+    driven = crashed_in(step, OnCrash.BACK)
+    made = driven.upgrade.plan.component(step.partition(":")[2])
+    root = made.root if found is ProbeAnswer.DONE else made.root_from
+    driven.say(Probed(step, found, Observation(root)))
+    assert driven.going_back is goes_back
+    driven.to_rest()
+    assert driven.upgrade.state is (State.ROLLED_BACK if goes_back else State.COMMITTED)
+
+
+def test_a_probe_that_ends_after_an_abort_does_not_give_another_reason() -> None:
+    driven = crashed_in("stage:api", OnCrash.BACK)
+    probing = driven.action
+    assert isinstance(probing, Probe)
+    driven.say(TurnBack(Reason.CANCELLED))
+    driven.say(Probed(probing.step.id, ProbeAnswer.NOT_DONE))
+    driven.to_rest()
+    assert (driven.upgrade.state, driven.upgrade.reason) == (State.ROLLED_BACK, Reason.CANCELLED)
+
+
+def test_on_crash_back_asks_a_person_past_a_hook_that_cannot_be_undone() -> None:
+    hook = Hook(HookPoint.BEFORE_SWAP, ("migrate",), reversible=False)
+    driven = Driven.of(plan_of(component("web", hooks=(hook,))), on_crash=OnCrash.BACK)
+    driven.until_step("before-swap:web:0")
+    driven.resume()
+    driven.say(Probed("before-swap:web:0", ProbeAnswer.NOT_DONE))
+    assert (driven.hold, driven.going_back) == (HoldReason.IRREVERSIBLE, False)
 
 
 def test_an_exchange_that_shows_another_root_is_not_done() -> None:
