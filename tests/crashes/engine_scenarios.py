@@ -1,17 +1,19 @@
 """What the real engine is struck in, and what must hold of it after any strike.
 
-Two files, `web` and `api`, in one home. Home and targets are watched, the
-journal and the keystore among them. After a strike each file is wholly one of
-the versions it may have; after a resume both are on the same side, the journal
-verifies and agrees with the disk, and a second resume changes nothing.
+Two files in one home. Home and targets are watched, the journal and the
+keystore among them. After a strike each file is wholly one of the versions it
+may have; after a resume both are on the same side, the journal verifies and
+agrees with the disk, what a command said is so, and a second resume changes
+nothing.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import random
+import signal
 import stat
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -21,103 +23,48 @@ from typing import Any, Final, Self
 
 from noodle_engine import Noodle
 from noodle_engine.cli.exits import RESTORED
+from noodle_journal.storage.reserve import RESERVE_BYTES
 from tests.crashes import engine_run
+from tests.crashes.engine_home import (
+    MARK,
+    MODE,
+    NAMES,
+    NEW,
+    OLD,
+    OWNER,
+    PROGRAM,
+    RAN,
+    SICK,
+    Words,
+    abort_the_open,
+    always,
+    content,
+    half_swapped,
+    half_undone,
+    many_kept,
+    new_installed,
+    nothing_installed,
+    old_installed,
+    old_installed_with_hooks,
+    wanted,
+)
 from tests.crashes.harness.fork_client import ForkServer
-from tests.crashes.harness.point import Point
-from tests.crashes.harness.run import Bench, Command, Outcome, record, run
-from tests.crashes.harness.shim import KILL, Mode, Strike
-from tests.crashes.harness.snapshot import Snapshot
+from tests.crashes.harness.run import Bench, Command, Outcome, run
+from tests.crashes.harness.shim import Mode, Strike
 
-NAMES: Final = ("web", "api")
-OLD, NEW, SICK = "1.0.0", "2.0.0", "3.0.0"
-MODE: Final = 0o640
-OWNER: Final = (1234, 4321)
-MARK: Final = b"kept\x00"
-LINES: Final = 4_000
-"""A payload is several writes long, so that it can be torn."""
-
-PROGRAM: Final = (sys.executable, "-m", "noodle_engine.cli")
+RECORDING: Final = Strike(Mode.RECORD)
+HOME: Final = frozenset(
+    {"format", "lock", "keys", "config", "runtime_components"}
+    | engine_run.STORES
+    | engine_run.DISPOSABLE
+)
+KEYS: Final = frozenset({"master.key", "publisher.key", "log.pub"})
 ROOM: Final = frozenset({"lock", "commands", "owner", "releases"})
-EXPLAINED: Final = frozenset({"code", "problem", "cause", "remedy"})
-
-
-def content(name: str, version: str | None) -> bytes | None:
-    """The payload of a version; None for no version."""
-    return None if version is None else f"{name} {version}\n".encode() * LINES
-
-
-def write_releases(folder: Path) -> None:
-    """Three versions of both files; the third is never healthy."""
-    for name in NAMES:
-        for version in (OLD, NEW, SICK):
-            release = folder / "releases" / f"{name}-{version}"
-            release.mkdir(parents=True)
-            (release / "payload").write_bytes(content(name, version) or b"")
-            mark = "never" if version == SICK else version
-            (release / "noodle.toml").write_text(
-                f"""format = 1
-[component]
-name = "{name}"
-version = "{version}"
-kind = "file"
-[payload]
-path = "payload"
-[target]
-path = "{folder / "srv" / name}"
-[[health]]
-file = "{folder / "srv" / name}"
-contains = "{mark}"
-passes = 1
-interval = 0.01
-timeout = 1.0
-within = 0.02
-"""
-            )
-
-
-def make_home(folder: Path) -> None:
-    """A home that knows all releases, and a folder for the targets."""
-    (folder / "srv").mkdir()
-    write_releases(folder)
-    Noodle.init(folder / "home")
-    with Noodle.open(folder / "home") as noodle:
-        for release in sorted((folder / "releases").iterdir()):
-            noodle.add(release)
-
-
-def apply(folder: Path, version: str) -> None:
-    """Both files at `version`, with attributes of their own."""
-    with Noodle.open(folder / "home") as noodle:
-        views = noodle.apply([f"{name}@{version}" for name in NAMES])
-    assert views is not None
-    assert views.state.value == "committed"
-    for name in NAMES:
-        target = folder / "srv" / name
-        if stat.S_IMODE(target.stat().st_mode) != MODE:
-            os.chown(target, *OWNER)
-            target.chmod(MODE)
-            os.setxattr(target, "user.mark", MARK)
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """One command: the words after `noodle --home HOME`."""
-
-    bench: Bench
-    folder: Path
-    words: tuple[str, ...]
-
-    @property
-    def command(self) -> Command:
-        """It as the harness runs it: JSON, no questions."""
-        return Command(
-            program=PROGRAM,
-            arguments=("--home", str(self.folder / "home"), "--json", *self.words),
-            roots=(self.folder / "home", self.folder / "srv"),
-            folder=self.folder,
-            entry="tests.crashes.engine_run:command",
-            preload=engine_run.PRELOAD,
-        )
+EXPLAINED: Final = ("code", "problem", "cause", "remedy")
+ENDED: Final = {"committed": "after", "rolled_back": "before"}
+BUG: Final = 1
+SECOND_STRIKE_MAX: Final = 90
+"""Up to which call of a resume the second strike falls; most resumes have more."""
 
 
 @dataclass(slots=True)
@@ -126,7 +73,8 @@ class Engine:
 
     `lead_up` prepares the folder; `words` is what is struck; `before` and
     `after` are the versions on the two sides, None for no file. `names` are the
-    files that it is about. `sides` says on which it may end.
+    files that it is about. `sides` says on which it may end. With `again`, the
+    first resume is struck too, at a call that chance chooses.
     """
 
     name: str
@@ -139,9 +87,14 @@ class Engine:
     sides: frozenset[str] = frozenset({"before", "after"})
     returncode: int = 0
     points_max: int = 10
-    _server: ForkServer | None = None
+    again: Strike | None = None
+    struck_again: int = 0
+    _second: str = ""
+    _told: str | None = None
+    _servers: dict[str, ForkServer] = field(default_factory=dict)
     _stack: ExitStack = field(default_factory=ExitStack)
     _found: dict[str, Any] = field(default_factory=dict)
+    _chance: random.Random = field(default_factory=lambda: random.Random("second"))
 
     def __enter__(self) -> Self:
         return self
@@ -160,175 +113,186 @@ class Engine:
         command = Words(self.bench, folder, self.words(folder)).command
         return replace(command, returncode=self.returncode)
 
+    # -- at once ------------------------------------------------------------
+
     def crashed(self, folder: Path, outcome: Outcome) -> None:
         """Each file wholly one of its versions; a process that lived on explained itself."""
+        self._second = ""
+        self._told = None
+        self._judge(folder, outcome)
+
+    def _judge(self, folder: Path, outcome: Outcome) -> None:
         for name in self.names:
-            found = self._read(folder, name)
+            found = _read(folder, name)
             allowed = {content(name, self.before), content(name, self.after)}
             assert found in allowed, f"{name} is neither old nor new: {_shown(found)}"
-        assert "Traceback" not in outcome.stderr, outcome.stderr
-        if outcome.returncode <= 0:  # done, killed, or held still for a power cut
-            return
-        answer = json.loads(outcome.stdout)
-        failed = answer.get("error") or answer
-        told = answer.keys() & {"state", "upgrades", "dropped"}
-        assert told or failed.keys() >= EXPLAINED, outcome.stdout
-        assert outcome.returncode != 1, outcome.stdout  # 1 is a bug
+        self._told = _explained(outcome) or self._told
 
-    def _read(self, folder: Path, name: str) -> bytes | None:
-        path = folder / "srv" / name
-        return path.read_bytes() if path.exists() else None
+    # -- a fresh process ----------------------------------------------------
 
     def resume(self, folder: Path) -> None:
         """Resume twice in a fresh process, and remember what it found."""
+        if self.again is not None:
+            resuming = Words(self.bench, folder, ("resume",)).command
+            at = self._chance.randrange(SECOND_STRIKE_MAX) + 1
+            outcome = self._run(resuming, self.again, at)
+            self._second = f"its resume struck at {at}: {outcome.landed}, {outcome}"
+            self.struck_again += outcome.landed is not None
+            self._judge(folder, outcome)
         settling = Command(
             program=PROGRAM,
-            arguments=(str(folder / "home"),),
+            arguments=(str(folder / "home"), str(folder / "srv")),
             roots=(self.bench.scratch,),
             folder=folder,
             entry="tests.crashes.engine_run:settle",
             preload=engine_run.PRELOAD,
         )
-        if self._server is None:
-            self._server = self._stack.enter_context(ForkServer(settling, self.bench))
-        outcome = self._server.run(settling, RECORDING, 0)
-        assert outcome.returncode == 0, str(outcome)
+        outcome = self._run(settling, RECORDING, 0)
+        assert outcome.returncode == 0, f"{outcome} {self._second}"
         self._found = json.loads(outcome.stdout)
+
+    def _run(self, command: Command, strike: Strike, at: int) -> Outcome:
+        assert command.entry is not None
+        if command.entry not in self._servers:
+            started = self._stack.enter_context(ForkServer(command, self.bench))
+            self._servers[command.entry] = started
+        return self._servers[command.entry].run(command, strike, at)
+
+    # -- the end ------------------------------------------------------------
 
     def check(self, folder: Path) -> None:
         """Both files on one side, as the journal says; all of it verified and at rest."""
         if not self._found:
             self.resume(folder)
         found, self._found = self._found, {}
+        told, self._told = self._told, None
+        try:
+            self._check_journal(found)
+            self._check_sides(folder, found, told)
+            _check_home(folder / "home")
+            _check_beside(folder, found)
+            for name in NAMES:
+                self._check_attributes(folder / "srv" / name)
+            self._check_hooks(folder, found)
+        except AssertionError as problem:
+            raise AssertionError(f"{problem}\nfound: {found}\n{self._second}") from problem
+
+    def _check_journal(self, found: dict[str, Any]) -> None:
         assert found["verified"], found["problem"]
-        assert found["open"] == found["again"] == [], found
+        assert found["open"] == found["again"] == []
         assert found["sizes"][0] == found["sizes"][1], "a second resume wrote to the journal"
-        assert all(found["finished"]), found
-        assert not found["left"], found
-        rooms = (folder / "srv" / ".noodle").glob("*/releases/*")
-        assert {str(path) for path in rooms} == set(found["points"]), "points are not what is kept"
+        assert not found["touched"], "a second resume touched the disk"
+        assert all(found["finished"])
+        assert not found["left"]
         assert len(found["points"]) <= self.points_max
-        sides = {self._side(folder, name, found) for name in self.names}
-        assert len(sides) == 1, f"a mix: {sides}"
-        assert sides <= self.sides, f"ended {sides}, and not {set(self.sides)}: {found}"
+        for (upgrade, state), reason in zip(found["ended"], found["reasons"], strict=True):
+            assert state in ENDED, f"{upgrade} has not ended"
+            assert state == "committed" or reason, f"{upgrade} was taken back for no reason"
+
+    def _check_sides(self, folder: Path, found: dict[str, Any], told: str | None) -> None:
         for name in NAMES:
-            self._check_place(folder, name)
+            installed = found["installed"].get(name)
+            now = _read(folder, name)
+            assert now == content(name, installed), f"{name}: the journal says {installed}"
+        sides = {
+            "after" if found["installed"].get(name) == self.after else "before"
+            for name in self.names
+        }
+        assert len(sides) == 1, f"a mix: {sides}"
+        assert sides <= self.sides, f"ended {sides}, and not {set(self.sides)}"
+        assert told is None or {told} == sides, f"said {told}, ended {sides}"
 
-    def _side(self, folder: Path, name: str, found: dict[str, Any]) -> str:
-        now = self._read(folder, name)
-        installed = found["installed"].get(name)
-        assert now == content(name, installed), f"{name}: the journal says {installed}"
-        return "after" if installed == self.after else "before"
+    def _check_attributes(self, target: Path) -> None:
+        if self.before is None or not target.exists():
+            return
+        facts = target.stat()
+        assert (facts.st_uid, facts.st_gid) == OWNER, "the owner was lost"
+        assert stat.S_IMODE(facts.st_mode) == MODE, "the mode was lost"
+        assert os.getxattr(target, "user.mark") == MARK, "an attribute was lost"
 
-    def _check_place(self, folder: Path, name: str) -> None:
-        target = folder / "srv" / name
-        if self.before is not None and target.exists():
-            facts = target.stat()
-            assert (facts.st_uid, facts.st_gid) == OWNER, "the owner was lost"
-            assert stat.S_IMODE(facts.st_mode) == MODE, "the mode was lost"
-            assert os.getxattr(target, "user.mark") == MARK, "an attribute was lost"
-        strays = {
-            path.name
-            for path in (folder / "srv").iterdir()
-            # A probe that was killed leaves empty files, which the next one removes.
-            if not (path.name.startswith(".noodle-probe-") and not path.read_bytes())
-        } - {*NAMES, ".noodle"}
-        assert not strays, f"left beside the targets: {strays}"
-        room = folder / "srv" / ".noodle" / name
-        if room.exists():
-            more = {path.name for path in room.iterdir()} - ROOM
-            assert not more, f"left in the room of {name}: {more}"
-            for kept in room.glob("releases/*"):
-                versions = {content(name, one) for one in (OLD, NEW, SICK)}
-                assert kept.read_bytes() in versions, f"{kept.name} is no version"
+    def _check_hooks(self, folder: Path, found: dict[str, Any]) -> None:
+        """Each hook ran under one key; of an upgrade that was taken back, so was its hook."""
+        if not (folder / RAN).exists():
+            return
+        ran = [line.split() for line in (folder / RAN).read_text().splitlines()]
+        for name in self.names:
+            words = [word for word, whose, _ in ran if whose == name]
+            for word in set(words):
+                keys = {key for one, whose, key in ran if (one, whose) == (word, name)}
+                assert len(keys) == 1, f"the hook of {name} ran under {keys}"
+            if found["installed"].get(name) == self.after:
+                assert words[-1:] == ["do"], f"the hook of {name}: {words}"
+            else:
+                assert words[-1:] in ([], ["undo"]), f"the hook of {name}: {words}"
+
+
+def _read(folder: Path, name: str) -> bytes | None:
+    path = folder / "srv" / name
+    return path.read_bytes() if path.exists() else None
 
 
 def _shown(found: bytes | None) -> str:
     return "missing" if found is None else f"{len(found)} bytes beginning {found[:20]!r}"
 
 
-RECORDING: Final = Strike(Mode.RECORD)
+def _explained(outcome: Outcome) -> str | None:
+    """Judge what a command said; the side that it said it ended on, if it did.
+
+    A command that was killed, or held still for a power cut, may have said nothing.
+    """
+    assert "Traceback" not in outcome.stderr, outcome.stderr
+    gone = outcome.returncode in {-signal.SIGKILL, -signal.SIGSTOP}
+    assert gone or outcome.returncode >= 0, str(outcome)
+    assert outcome.returncode != BUG, str(outcome)
+    if gone and not outcome.stdout.endswith("}\n"):
+        return None
+    answer = json.loads(outcome.stdout)
+    if "error" in answer:
+        assert outcome.returncode != 0, str(outcome)
+        assert all(answer["error"][one] for one in EXPLAINED), outcome.stdout
+        return None
+    upgrades = answer.get("upgrades") or [answer]
+    for one in upgrades:
+        backed = one.get("state") == "rolled_back" or one.get("undoing")
+        assert one.get("reason") or not backed, outcome.stdout
+    return ENDED.get(upgrades[0].get("state", ""))
 
 
-def crashed_in_swap(bench: Bench, folder: Path, words: tuple[str, ...]) -> None:
-    """Leave an upgrade of both files killed right after its first exchange."""
-    command = Words(bench, folder, words).command
-    taken = Snapshot.take(folder)
-    recorded = record(command, bench).log.recorded
-    taken.restore()
-    exchanges = [point for point in recorded if _is_exchange(point)]
-    assert exchanges, "no exchange was recorded"
-    outcome = run(command, bench, KILL, exchanges[-1].number)
-    assert outcome.killed, str(outcome)
+def _check_home(home: Path) -> None:
+    """A home holds what the format page names, and its reserve is whole."""
+    more = {path.name for path in home.iterdir()} - HOME
+    more |= {path.name for path in (home / "keys").iterdir()} - KEYS
+    assert not more, f"left in the home: {more}"
+    assert (home / "reserve").stat().st_blocks * 512 >= RESERVE_BYTES, "the reserve was lost"
 
 
-def _is_exchange(point: Point) -> bool:
-    return point.call == "rename_exchange" and "staged" in point.file_class
+def _check_beside(folder: Path, found: dict[str, Any]) -> None:
+    """Beside the targets is what is documented: locks, marks, and the points that are kept."""
+    rooms = (folder / "srv" / ".noodle").glob("*/releases/*")
+    assert {str(path) for path in rooms} == set(found["points"]), "points are not what is kept"
+    strays = {
+        path.name
+        for path in (folder / "srv").iterdir()
+        # A probe that was killed leaves empty files, which the next one removes.
+        if not (path.name.startswith(".noodle-probe-") and not path.read_bytes())
+    } - {*NAMES, ".noodle"}
+    assert not strays, f"left beside the targets: {strays}"
+    for name in NAMES:
+        room = folder / "srv" / ".noodle" / name
+        if not room.exists():
+            continue
+        more = {path.name for path in room.iterdir()} - ROOM
+        assert not more, f"left in the room of {name}: {more}"
+        versions = {content(name, one) for one in (OLD, NEW, SICK)}
+        for kept in room.glob("releases/*"):
+            assert kept.read_bytes() in versions, f"{kept.name} is no version"
 
 
 # -- the scenarios --------------------------------------------------------------
 
 
-def nothing_installed(_bench: Bench, folder: Path) -> None:
-    """A home that knows the releases."""
-    make_home(folder)
-
-
-def old_installed(_bench: Bench, folder: Path) -> None:
-    """Both files at the old version."""
-    make_home(folder)
-    apply(folder, OLD)
-
-
-def new_installed(_bench: Bench, folder: Path) -> None:
-    """Both files at the new version, the old ones kept."""
-    make_home(folder)
-    apply(folder, OLD)
-    apply(folder, NEW)
-
-
-def many_kept(_bench: Bench, folder: Path) -> None:
-    """Several old versions of one file kept, of which the settings keep one."""
-    make_home(folder)
-    apply(folder, OLD)
-    apply(folder, NEW)
-    with Noodle.open(folder / "home") as noodle:
-        noodle.rollback("web")
-        noodle.apply([f"web@{NEW}"])
-        assert len(noodle.points("web").points) == 2
-    file = folder / "home" / "config" / "runtime_upgrade_config.json"
-    settings = json.loads(file.read_text())
-    settings["runtime_upgrade"] = {"rollback": {"max_rollback_points": 1}}
-    file.write_text(json.dumps(settings))
-
-
-def half_swapped(bench: Bench, folder: Path) -> None:
-    """Both files half way from old to new, the engine killed."""
-    old_installed(bench, folder)
-    crashed_in_swap(bench, folder, wanted(NEW)(folder))
-
-
-def wanted(version: str) -> Callable[[Path], tuple[str, ...]]:
-    """The words that apply a version of both."""
-    words = ("apply", *(f"{name}@{version}" for name in NAMES), "--yes")
-    return lambda _folder: words
-
-
-def always(*words: str) -> Callable[[Path], tuple[str, ...]]:
-    """The same words for each folder."""
-    return lambda _folder: words
-
-
-def abort_the_open(folder: Path) -> tuple[str, ...]:
-    """The words that abort what is open."""
-    with Noodle.open(folder / "home") as noodle:
-        (only,) = noodle.status().open
-    return ("abort", only.upgrade)
-
-
 def scenarios(bench: Bench) -> dict[str, Engine]:
     """Every scenario by its name."""
-    both = frozenset({"before", "after"})
     old = frozenset({"before"})
     made = (
         Engine("first install", bench, wanted(OLD), nothing_installed, None, OLD),
@@ -338,6 +302,17 @@ def scenarios(bench: Bench) -> dict[str, Engine]:
             bench,
             wanted(SICK),
             old_installed,
+            OLD,
+            SICK,
+            sides=old,
+            returncode=RESTORED,
+        ),
+        Engine("upgrade with hooks", bench, wanted(NEW), old_installed_with_hooks, OLD, NEW),
+        Engine(
+            "unhealthy upgrade with hooks",
+            bench,
+            wanted(SICK),
+            old_installed_with_hooks,
             OLD,
             SICK,
             sides=old,
@@ -370,8 +345,9 @@ def scenarios(bench: Bench) -> dict[str, Engine]:
             names=("web",),
             points_max=2,  # one of web, and the one of api
         ),
-        Engine("resume", bench, always("resume"), half_swapped, OLD, NEW, sides=both),
-        Engine("abort", bench, abort_the_open, half_swapped, OLD, NEW, sides=both),
+        Engine("resume", bench, always("resume"), half_swapped, OLD, NEW),
+        Engine("abort", bench, abort_the_open, half_swapped, OLD, NEW),
+        Engine("resume of an abort", bench, always("resume"), half_undone, OLD, NEW, sides=old),
     )
     return {one.name: one for one in made}
 
@@ -390,11 +366,10 @@ class Initialising:
 
     def crashed(self, folder: Path, outcome: Outcome) -> None:
         """What lived on explained itself, and left no half home under the name."""
-        assert "Traceback" not in outcome.stderr, outcome.stderr
-        if outcome.returncode > 0:
-            assert json.loads(outcome.stdout)["error"].keys() >= EXPLAINED, outcome.stdout
+        _explained(outcome)
         home = folder / "home"
         assert not home.exists() or (home / "format").exists(), "half a home"
+        assert outcome.returncode != 0 or home.exists(), "it said that there is a home"
 
     def resume(self, folder: Path) -> None:
         """A user runs it again if there is no home."""
@@ -408,6 +383,7 @@ class Initialising:
         with Noodle.open(folder / "home") as noodle:
             assert noodle.audit_verify().ok
             noodle.doctor(folder / "home")
+        _check_home(folder / "home")
         for key in (folder / "home" / "keys").iterdir():
             wanted = 0o644 if key.suffix == ".pub" else 0o600
             assert stat.S_IMODE(key.stat().st_mode) == wanted, key.name
