@@ -121,10 +121,20 @@ class Server:
     """Listens on the home's socket until closed.
 
     `access` records each decision; it gets the peer, the operation, its
-    arguments, and whether it is allowed.
+    arguments, and whether it is allowed. A client may take `wait_s_max` to send
+    its request, and as long to take each answer.
     """
 
-    def __init__(self, path: Path, owner: int, handler: Handler, access: AccessRecorder) -> None:
+    def __init__(
+        self,
+        path: Path,
+        owner: int,
+        handler: Handler,
+        access: AccessRecorder,
+        *,
+        wait_s_max: float = ANSWER_WAIT_S_MAX,
+    ) -> None:
+        self._wait_s_max = wait_s_max
         self._path = path
         self._owner = owner
         self._handler = handler
@@ -206,10 +216,10 @@ class Server:
 
     def _serve(self, connection: socket.socket) -> None:
         with connection:
-            line = _Line(connection)
+            line = _Line(connection, self._wait_s_max)
             request = None
             try:
-                request = _Request.read(connection)
+                request = _Request.read(connection, self._wait_s_max)
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 line.send(_failure_line(RequestMalformed(str(error) or type(error).__name__)))
             finally:
@@ -252,8 +262,9 @@ class Server:
 class _Line:
     """The way back to a client, until it is gone."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, wait_s_max: float) -> None:
         self._connection = connection
+        self._wait_s_max = wait_s_max
         self._gone = False
         self._turn = threading.Lock()
 
@@ -262,7 +273,7 @@ class _Line:
         with self._turn:
             if not self._gone:
                 try:
-                    self._connection.settimeout(ANSWER_WAIT_S_MAX)
+                    self._connection.settimeout(self._wait_s_max)
                     self._connection.sendall(orjson.dumps(message, default=str) + b"\n")
                 except OSError:
                     self._gone = True  # law S2: what it asked for goes on
@@ -278,16 +289,16 @@ class _Request:
     arguments: Mapping[str, Any]
 
     @classmethod
-    def read(cls, connection: socket.socket) -> _Request:
+    def read(cls, connection: socket.socket, wait_s_max: float) -> _Request:
         """Read one request. Raises OSError, ValueError and their kin for what is none."""
         peer = _peer(connection)
-        found = orjson.loads(_request_line(connection))
+        found = orjson.loads(_request_line(connection, wait_s_max))
         return cls(peer, str(found["operation"]), dict(found.get("arguments") or {}))
 
 
-def _request_line(connection: socket.socket) -> bytes:
-    """One whole line, within ANSWER_WAIT_S_MAX of now."""
-    until = time.monotonic() + ANSWER_WAIT_S_MAX
+def _request_line(connection: socket.socket, wait_s_max: float) -> bytes:
+    """One whole line, within `wait_s_max` of now."""
+    until = time.monotonic() + wait_s_max
     buffer = bytearray()
     while True:
         left = until - time.monotonic()
@@ -337,6 +348,8 @@ def _lines(connection: socket.socket, stop: threading.Event | None) -> Iterator[
     as the connection's own timeout says.
     """
     buffer = bytearray()
+    readable = select.poll()
+    readable.register(connection, select.POLLIN)
     while True:
         end = buffer.find(b"\n")
         if end >= 0:
@@ -347,7 +360,7 @@ def _lines(connection: socket.socket, stop: threading.Event | None) -> Iterator[
             return
         waited_s = 0.0
         limit_s = connection.gettimeout()
-        while not select.select([connection], [], [], POLL_S_MAX)[0]:
+        while not readable.poll(POLL_S_MAX * 1000):
             waited_s += POLL_S_MAX
             if stop is not None and stop.is_set():
                 raise StoppedListening
@@ -360,9 +373,17 @@ def _lines(connection: socket.socket, stop: threading.Event | None) -> Iterator[
 
 
 class Client:
-    """Speaks to the holder of a home."""
+    """Speaks to the holder of a home, which may take `wait_s_max` to take a request."""
 
-    def __init__(self, path: Path, home: Path, holder: Callable[[], int | None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        home: Path,
+        holder: Callable[[], int | None],
+        *,
+        wait_s_max: float = ANSWER_WAIT_S_MAX,
+    ) -> None:
+        self._wait_s_max = wait_s_max
         self._path = path
         self._home = home
         self._holder = holder
@@ -398,7 +419,7 @@ class Client:
 
     def _send(self, connection: socket.socket, line: bytes) -> None:
         try:
-            connection.settimeout(ANSWER_WAIT_S_MAX)
+            connection.settimeout(self._wait_s_max)
             with _reachable(self._path) as address:
                 connection.connect(address)
             connection.sendall(line)
