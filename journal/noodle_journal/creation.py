@@ -18,7 +18,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from noodle_journal.failures import InvariantBroken, JournalAbsent, JournalExists
+from noodle_journal.failures import (
+    InvariantBroken,
+    JournalAbsent,
+    JournalExists,
+    JournalIoError,
+    JournalUnreadable,
+)
 from noodle_journal.format.checkpoints import LogSigner
 from noodle_journal.keys import (
     KEY_ID_BYTES,
@@ -147,12 +153,16 @@ def _draft(path: Path, format_: Format, fill: Callable[[Connection], None]) -> P
                 connection.execute("BEGIN IMMEDIATE")
                 fill(connection)
                 connection.execute("COMMIT")
+                # Closing does this too, but keeps it to itself if the disk fails.
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             rolled_back(connection)
-            # The last connection to close moves everything into the one file.
             connection.close()
     except StoreMalformed as exc:
         raise InvariantBroken(what="a new database is whole", found=str(exc)) from exc
+    except JournalIoError as exc:
+        # A draft is thrown away: nothing is in doubt, and there is nothing to resume.
+        raise JournalUnreadable(path=str(path), reason=str(exc.data["reason"])) from exc
     if draft.with_name(draft.name + "-wal").exists():
-        raise InvariantBroken(what="a closed database is one file", path=str(draft))
+        raise JournalUnreadable(path=str(path), reason="its log could not be removed")
     return draft
