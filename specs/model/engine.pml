@@ -34,6 +34,7 @@
 
 #define BIT(number) (1 << (number))
 #define IS(kind) ((kind) & BIT(step))
+#define CLEAN_UP (STEP_POINT | STEP_CLEAN_COMMITTED | STEP_CLEAN_ROLLED_BACK)
 
 /* what a name on disk leads to */
 #define NOTHING 0
@@ -195,10 +196,11 @@ inline advance() {
 	outcome = 0
 }
 
-/* D3: what a resume says before it goes on */
+/* D3: what a resume says before it goes on; of an end, that what failed is tried again */
 inline note_resumed() {
 	todo = w_begun & ~w_done & ~w_failed;
 	if
+	:: TERMINAL(w_state) -> w_failed = w_failed & ~(STEPS_OF(w_state) & CLEAN_UP)
 	:: back_on_crash && !TERMINAL(w_state) && !w_hold && !w_undoing &&
 	   !(w_begun & STEP_SWAP) && !todo -> turn_back()
 	:: else
@@ -219,7 +221,9 @@ inline note_result() {
 		:: else
 		fi
 	:: action == UNDO && outcome == DONE -> w_undone = w_undone | BIT(step)
-	:: action == UNDO && outcome != DONE -> w_hold = 1
+	:: action == UNDO && outcome != DONE && !(IS(STEP_STAGE) && outcome == FAILED) -> w_hold = 1
+	:: action == UNDO && IS(STEP_STAGE) && outcome == FAILED ->
+		w_undone = w_undone | BIT(step) /* given up: the clean-up tries again */
 	:: action == PROBE && outcome == FOUND -> w_hold = 1
 	:: action == PROBE && outcome != FOUND ->
 		if
@@ -384,7 +388,11 @@ inline do_step() {
 	:: IS(STEP_AFTER_SWAP) -> restart_program()
 	:: IS(STEP_RECHECK) -> look(target[where] == NEW && beside[where] == OLD)
 	:: IS(STEP_CLEAN_COMMITTED) -> clean(OLD)
+#ifdef STAGE_UNDONE_OR_LEFT
+	:: IS(STEP_CLEAN_ROLLED_BACK) -> outcome = DONE
+#else
 	:: IS(STEP_CLEAN_ROLLED_BACK) -> clean(NEW)
+#endif
 	:: IS(STEP_HEALTH | STEP_POINT) -> outcome = DONE
 	fi
 }
@@ -612,6 +620,11 @@ ltl in_order { [] IN_ORDER }
 #define RUNS_WHAT_IS_THERE \
 	IMPLIES(REST && !d_hold && !d_failed && NO_STRANGER, RUNS(0) && RUNS(1))
 ltl runs_what_is_there { [] RUNS_WHAT_IS_THERE }
+
+#define NOTHING_LEFT \
+	IMPLIES(REST && !d_hold && NO_STRANGER && !(d_failed & STEPS_OF(d_state)), \
+		beside[0] == NOTHING && beside[1] == NOTHING)
+ltl nothing_left { [] NOTHING_LEFT }
 
 /* promise 2 */
 #define RECORDED(one, swap) \
