@@ -36,7 +36,7 @@ from noodle_journal.failures import (
 )
 from noodle_journal.format.canonical import JsonValue
 from noodle_journal.format.checkpoints import Checkpoint
-from noodle_journal.format.records import NewRecord, Record
+from noodle_journal.format.records import Kind, NewRecord, Record
 from noodle_journal.keyring import KeyRing
 from noodle_journal.opening import Loaded, Log, Tail, open_store
 from noodle_journal.reader import Reader
@@ -207,9 +207,12 @@ class Journal:
         """The records of one upgrade, in order."""
         return self._log.read_run(run)
 
-    def read_back(self, limit: int) -> Iterator[Record]:
-        """The last `limit` records, newest first."""
-        return self._log.read_back(limit)
+    def read_back(self, limit: int, kind: Kind | None = None) -> Iterator[Record]:
+        """The last `limit` records, newest first; of one kind, or of all.
+
+        Records of other kinds are looked at, and not deciphered.
+        """
+        return self._log.read_back(limit, kind)
 
     # -- writing ---------------------------------------------------------
 

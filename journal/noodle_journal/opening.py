@@ -31,7 +31,7 @@ from noodle_journal.format.canonical import JsonValue
 from noodle_journal.format.checkpoints import Checkpoint, LogVerifier
 from noodle_journal.format.clear import CIPHER_AES, EpochClear
 from noodle_journal.format.merkle import Frontier
-from noodle_journal.format.records import NO_LEAF, Record, Row
+from noodle_journal.format.records import NO_LEAF, Kind, Record, Row
 from noodle_journal.keyring import KeyRing
 from noodle_journal.keys import os_failure
 from noodle_journal.soundness import check_tail_rows, checked_header, decode_row, epoch_clear
@@ -217,12 +217,12 @@ class Log:
                 return
             at = found[-1].seq + 1
 
-    def read_back(self, limit: int) -> Iterator[Record]:
-        """The last `limit` records, newest first."""
+    def read_back(self, limit: int, kind: Kind | None = None) -> Iterator[Record]:
+        """The last `limit` records, newest first; of one kind, or of all."""
         before, left = SEQ_END, limit
         while left > 0:
             with self._lock, reading(self.path, before):
-                found = rows.rows_back(self.connection, before, min(left, ROWS_FETCHED_MAX))
+                found = rows.rows_back(self.connection, before, min(left, ROWS_FETCHED_MAX), kind)
             if not found:
                 return
             for row in found:

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from noodle_journal.format.checkpoints import Checkpoint
-from noodle_journal.format.records import Record
+from noodle_journal.format.records import Kind, Record
 from noodle_journal.keyring import KeyRing
 from noodle_journal.opening import Loaded, Log, open_store
 from noodle_journal.storage.keystore import Keystore
@@ -68,9 +68,12 @@ class Reader:
         """The records of one upgrade, in order."""
         return self._log.read_run(run)
 
-    def read_back(self, limit: int) -> Iterator[Record]:
-        """The last `limit` records, newest first."""
-        return self._log.read_back(limit)
+    def read_back(self, limit: int, kind: Kind | None = None) -> Iterator[Record]:
+        """The last `limit` records, newest first; of one kind, or of all.
+
+        Records of other kinds are looked at, and not deciphered.
+        """
+        return self._log.read_back(limit, kind)
 
     def close(self) -> None:
         """Give the files back."""

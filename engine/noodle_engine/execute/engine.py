@@ -259,7 +259,7 @@ class Engine:
     def known_request(self, plan: Plan, request_key: str | None) -> str | None:
         """The upgrade that a request key named first, open or ended; None for a new key.
 
-        Cost: for a key that no open upgrade has, the journal is read.
+        Cost: for a key that no open upgrade has, all requests are read.
         Raises RequestRefused if that upgrade has another plan.
         """
         if request_key is None:
@@ -282,14 +282,11 @@ class Engine:
         key, read_up_to = self._unused_key
         oldest = read_up_to if key == request_key else 0
         newest = 0
-        for record in self.journal.read_back(sys.maxsize):
+        for record in self.journal.read_back(sys.maxsize, Kind.UPGRADE_REQUESTED):
             newest = newest or record.seq
             if record.seq <= oldest:
                 break
-            if (
-                record.kind is Kind.UPGRADE_REQUESTED
-                and record.body.get("request_key") == request_key
-            ):
+            if record.body.get("request_key") == request_key:
                 return record
         self._unused_key = (request_key, newest)
         return None

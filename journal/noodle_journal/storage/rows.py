@@ -86,11 +86,16 @@ def rows_from(connection: Connection, start: int, stop: int, limit: int) -> list
     return list(map(Row._make, cursor))
 
 
-def rows_back(connection: Connection, before: int, limit: int) -> list[Row]:
-    """At most `limit` rows with seq < before, newest first."""
+def rows_back(
+    connection: Connection, before: int, limit: int, kind: int | None = None
+) -> list[Row]:
+    """At most `limit` rows with seq < before, newest first; of one kind, or of all."""
+    wanted = None if kind is None else kind.to_bytes(2, "big")
+    # The plus keeps the planner from an index that holds another kind's rows only.
+    of_kind = "" if wanted is None else "AND +kind = ? "
+    values = (before, limit) if wanted is None else (before, wanted, limit)
     cursor = connection.execute(
-        _ROWS + "WHERE seq < ? ORDER BY seq DESC LIMIT ?",
-        (before, limit),
+        _ROWS + "WHERE seq < ? " + of_kind + "ORDER BY seq DESC LIMIT ?", values
     )
     return list(map(Row._make, cursor))
 

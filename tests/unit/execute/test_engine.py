@@ -44,6 +44,7 @@ from noodle_engine.machine.states import (
     State,
 )
 from noodle_engine.targets.failures import TargetBusy
+from noodle_journal import Kind
 from tests.unit.execute.site import WAIT_S_MAX, Clock, Driven, Gate, Site, hook
 
 ONE_AT_A_TIME = {"runtime_upgrade_manager.max_concurrent_upgrades": 1}
@@ -170,7 +171,7 @@ def test_a_key_that_is_looked_for_twice_reads_the_journal_once(driven: Driven) -
     driven.apply("api@1.0.0")
     plan = driven.plan("web@1.0.0")
     assert driven.engine.known_request(plan, "k") is None
-    again = driven.engine.journal.read_back(1)
+    again = driven.engine.journal.read_back(1, Kind.UPGRADE_REQUESTED)
     newest = next(again).seq
 
     assert driven.engine._unused_key == ("k", newest)

@@ -87,8 +87,8 @@ class JournalReader(Protocol):
     def read_run(self, run: str) -> Iterator[Record]:
         """The records of one upgrade."""
 
-    def read_back(self, limit: int) -> Iterator[Record]:
-        """The newest records first."""
+    def read_back(self, limit: int, kind: Kind | None = None) -> Iterator[Record]:
+        """The newest records first; of one kind, or of all."""
 
 
 def head_of(journal: JournalReader) -> JournalHead:
@@ -109,8 +109,8 @@ def entry_in(record: Record) -> Entry | None:
 def find_upgrade(journal: JournalReader, world: Fold, wanted: str) -> Upgrade:
     """The upgrade whose id is, or begins with, `wanted` (as `ids.matching_ids` reads it).
 
-    Cost: a beginning is looked for from the newest record back to the time that
-    it stands for; a whole id costs its own records.
+    Cost: a beginning is looked for among the requests, from the newest back to the
+    time that it stands for; a whole id costs its own records.
     Raises UpgradeUnknown if there is none, or more than one.
     """
     text = wanted.strip().upper()
@@ -137,11 +137,10 @@ def _recorded_ids(journal: JournalReader, wanted: str) -> Iterator[str]:
     earliest_ms = earliest_id_ms(wanted)
     if earliest_ms is None:
         return
-    for record in journal.read_back(journal.size):
+    for record in journal.read_back(journal.size, Kind.UPGRADE_REQUESTED):
         if record.at_ns // 1_000_000 < earliest_ms - CLOCK_JUMP_MS_MAX:
             return
-        if record.kind is Kind.UPGRADE_REQUESTED:
-            yield from matching_ids(wanted, [str(record.body["upgrade"])])
+        yield from matching_ids(wanted, [str(record.body["upgrade"])])
 
 
 def _from_records(records: Iterable[Record]) -> Upgrade | None:
@@ -367,9 +366,7 @@ def _step_row(
 def history(journal: JournalReader, limit: int | None) -> tuple[HistoryRow, ...]:
     """Upgrades, newest request first; all of them if there is no limit."""
     rows: list[HistoryRow] = []
-    for record in journal.read_back(journal.size):
-        if record.kind is not Kind.UPGRADE_REQUESTED:
-            continue
+    for record in journal.read_back(journal.size, Kind.UPGRADE_REQUESTED):
         if limit is not None and len(rows) >= limit:
             break
         upgrade = _from_records(journal.read_run(str(record.body["upgrade"])))
