@@ -43,7 +43,7 @@ from noodle_journal.reader import Reader
 from noodle_journal.storage.database import Connection, StoreMalformed
 from noodle_journal.storage.identity import Identity
 from noodle_journal.storage.keystore import Keystore
-from noodle_journal.storage.reserve import lend_from_reserve, make_reserve
+from noodle_journal.storage.reserve import has_room, lend_from_reserve, make_reserve
 from noodle_journal.writing import World, Writer
 
 EPOCH_SECONDS_MAX = 86_400
@@ -97,10 +97,11 @@ class Journal:
             on_commit=on_commit,
             epoch_ns_max=epoch_seconds_max * 1_000_000_000,
         )
+        lent = not has_room(folder) and lend_from_reserve(folder)
         try:
             connection, keystore = _open_both(folder)
         except JournalFull:
-            if not lend_from_reserve(folder):
+            if lent or not lend_from_reserve(folder):
                 raise
             connection, keystore = _open_both(folder)
         log = None

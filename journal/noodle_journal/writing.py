@@ -46,7 +46,7 @@ from noodle_journal.storage.database import (
 )
 from noodle_journal.storage.identity import Identity
 from noodle_journal.storage.keystore import Head
-from noodle_journal.storage.reserve import free_reserve
+from noodle_journal.storage.reserve import free_reserve, has_room
 
 STATE_RECORDS_MAX = 2048  # records between two `state` records
 EPOCH_RECORDS_MAX = 2**28
@@ -192,6 +192,8 @@ class Writer:
         """
         try:
             self._check_may_write()
+            if not has_room(self._folder):
+                raise JournalFull(path=str(self._log.path))
             self._write_and_commit(entries, take_more)
         except JournalFull as full:
             back = [entry for entry in entries if entry.going_back]
@@ -206,7 +208,7 @@ class Writer:
 
     def _commit_from_reserve(self, back: list[Waiting], full: JournalFull) -> None:
         error: JournalError = full
-        if free_reserve(self._folder):
+        if free_reserve(self._folder) or not has_room(self._folder):
             try:
                 self._write_and_commit(back, list)
                 return

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,10 +16,15 @@ import pytest
 
 from tests.conftest import require_system
 from tests.crashes.harness.loop import usable
+from tests.crashes.harness.power import FileSystem, disk
+from tests.crashes.test_harness_power import need
 
 DISK_KIBIBYTES: Final = 24 * 1024
 PAYLOAD_BYTES: Final = 2_000_000
+FILL: Final = "for n in 1 2 3; do cat /dev/zero >> {0}; sync -f {0}; done || true"
+"""Again after each sync: what was kept back for metadata is free then, and pages are clean."""
 CHUNK: Final = b"\0" * 4096
+MEMORY: Final = "tmpfs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,32 +82,46 @@ path = "{self.target}"
     def fill(self, *, leave_bytes: int = 0) -> None:
         """Fill the disk to its last block, or leave some free."""
         left = os.statvfs(self.disk)
-        wanted = left.f_bavail * left.f_frsize - leave_bytes
+        wanted = left.f_bfree * left.f_frsize - leave_bytes
         with (self.disk / "filler").open("wb", buffering=0) as file:
             try:
-                while wanted > 0:
-                    wanted -= file.write(CHUNK[: min(wanted, len(CHUNK))])
+                while wanted > 0 or not leave_bytes:
+                    wanted -= file.write(CHUNK)
             except OSError:
                 return
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
+@contextmanager
+def small_disk(kind: str, folder: Path) -> Iterator[Path]:
+    """A small disk in memory, or of a real file system in an image."""
+    if kind != MEMORY:
+        file_system = FileSystem(kind)
+        need(file_system)
+        with disk(file_system, folder) as made, made.mounted(made.base) as root:
+            yield root
+        return
     require_system("mount", usable, install="run as root, to mount a small disk")
-    disk, elsewhere = tmp_path / "disk", tmp_path / "elsewhere"
-    disk.mkdir()
-    elsewhere.mkdir()
+    folder.mkdir()
     options = f"size={DISK_KIBIBYTES}k"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=True)
     try:
-        (disk / "srv").mkdir()
-        made = Site(disk, elsewhere)
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture
+def site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
+    """A home and version 1.0.0 on the disk that the test asks for, or one in memory."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with small_disk(getattr(request, "param", MEMORY), tmp_path / "disk") as root:
+        (root / "srv").mkdir()
+        made = Site(root, elsewhere)
         assert made.noodle("init")[0] == 0
         made.release("1.0.0")
         assert made.noodle("apply", "web@1.0.0", "--yes")[0] == 0
         yield made
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_an_upgrade_that_will_not_fit_is_refused_before_anything(site: Site) -> None:
@@ -142,3 +162,26 @@ def test_a_question_needs_no_space(site: Site) -> None:
     site.fill()
     for words in (["status"], ["history"], ["audit", "verify"], ["audit", "replay"]):
         assert site.noodle(*words)[0] == 0
+
+
+@pytest.mark.parametrize("site", FileSystem, indirect=True)
+def test_on_a_real_disk_that_fills_old_or_new_is_whole_and_going_back_needs_no_space(
+    site: Site,
+) -> None:
+    """Its metadata may still find space: then it commits. What it says is so, either way."""
+    filler = site.disk / "filler"
+    site.release("2.0.0", hook=FILL.format(filler))
+    code, answer = site.noodle("apply", "web@2.0.0", "--yes")
+    assert (code, answer["state"]) in {(0, "committed"), (5, "committed"), (4, "rolled_back")}
+    assert site.version() == ("2.0.0" if answer["state"] == "committed" else "1.0.0")
+    filler.unlink()
+    assert site.noodle("resume")[0] == 0
+    assert site.noodle("status")[1]["open"] == []
+    site.release("3.0.0")
+    assert site.noodle("apply", "web@3.0.0", "--yes")[0] == 0
+    before = "2.0.0" if answer["state"] == "committed" else "1.0.0"
+    site.fill()
+    code, answer = site.noodle("rollback", "web", "--yes")
+    assert (code, answer.get("state")) == (0, "committed"), answer
+    assert site.version() == before
+    assert site.noodle("audit", "verify")[1]["ok"]

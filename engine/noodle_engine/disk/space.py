@@ -43,9 +43,11 @@ def free_space(folder: Path) -> Space:
         found = os.statvfs(folder)
     root = os.geteuid() == 0
     inodes = found.f_ffree if root else found.f_favail
+    # btrfs counts no inodes, and keeps nothing for root: its f_bfree is what data cannot have.
+    blocks = found.f_bfree if root and found.f_files else found.f_bavail
     return Space(
-        free_bytes=(found.f_bfree if root else found.f_bavail) * found.f_frsize,
-        free_inodes=inodes if found.f_files else None,  # btrfs counts none
+        free_bytes=blocks * found.f_frsize,
+        free_inodes=inodes if found.f_files else None,
         block_bytes=found.f_frsize,
         read_only=bool(found.f_flag & os.ST_RDONLY),
     )

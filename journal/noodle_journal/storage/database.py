@@ -29,6 +29,7 @@ from noodle_journal.failures import (
     NotAJournal,
     SqliteTooOld,
 )
+from noodle_journal.storage.reserve import has_room
 
 if TYPE_CHECKING:
     import sqlite3
@@ -42,8 +43,6 @@ Connection = sqlite3.Connection
 SQLITE_NEEDED = (3, 51, 3)  # the first with the WAL-reset fix
 LOCK_WAIT_MS_MAX = 5_000
 STATEMENTS_CACHED_MAX = 64
-INDEX_BYTES = 64 * 1024
-"""More room than SQLite needs for the first index of a log."""
 
 FULL = 13
 BUSY = {5, 6}
@@ -68,20 +67,23 @@ def connect(path: Path, *, read_only: bool = False, create: bool = False) -> Con
     """A connection with the journal's settings; the file must exist unless `create`.
 
     SQLite needs room for the index of a log before it reads. On a full disk a
-    reader does without, where there is no log; a writer cannot.
+    reader does without, where there is no log and nobody writes; a writer cannot.
 
     Raises: SqliteTooOld, JournalUnreadable, JournalBusy, JournalFull, StoreMalformed.
     """
     check_sqlite()
     mode = "ro" if read_only else "rwc" if create else "rw"
+    alone = f"{mode}&immutable=1"
+    full = not has_room(path.parent)
+    if full and read_only and not _has_log(path) and not _has_index(path):
+        return _connected(path, alone, read_only=True)
     try:
         return _connected(path, mode, read_only=read_only)
-    except JournalIoError as error:
-        if read_only and not _has_log(path):
-            return _connected(path, f"{mode}&immutable=1", read_only=True)
+    except (JournalIoError, JournalUnreadable) as error:
         # Nothing was written yet, so nothing is in doubt.
-        left = os.statvfs(path.parent)
-        if left.f_bavail * left.f_frsize < INDEX_BYTES:
+        if read_only and isinstance(error, JournalIoError) and not _has_log(path):
+            return _connected(path, alone, read_only=True)
+        if full:
             raise JournalFull(path=str(path)) from error
         raise JournalUnreadable(path=str(path), reason=str(error.data["reason"])) from error
 
@@ -93,6 +95,11 @@ def _has_log(path: Path) -> bool:
         return False
     except OSError:
         return True
+
+
+def _has_index(path: Path) -> bool:
+    """Whether somebody has the database open, or died while it was: a log may come."""
+    return path.with_name(f"{path.name}-shm").exists()
 
 
 def _connected(path: Path, mode: str, *, read_only: bool) -> Connection:

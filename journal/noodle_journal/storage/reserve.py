@@ -6,6 +6,7 @@ freeing it gives them to the next commit.
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -14,6 +15,23 @@ from noodle_journal.keys import os_failure
 RESERVE_FILE = "reserve"
 RESERVE_BYTES = 4 * 1024 * 1024
 LENT_BYTES = 256 * 1024
+ROOM_BYTES = 256 * 1024
+"""What a commit may need. With less, only what goes back is written, from the reserve."""
+
+
+def has_room(folder: Path) -> bool:
+    """Whether the file system has room for a commit; true where it does not say.
+
+    Asked before SQLite is: it maps the index of its log into memory, and a file
+    system that copies on write (btrfs) kills a process that writes there once
+    the disk is full, in place of an error.
+    """
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return True
+    # What is kept for root is not counted: not all of it can be had, on btrfs nothing.
+    return found.f_bavail * found.f_frsize >= ROOM_BYTES
 
 
 def make_reserve(folder: Path) -> None:
@@ -27,7 +45,11 @@ def make_reserve(folder: Path) -> None:
         try:
             # Blocks, not size: a sparse file of the right size reserves nothing.
             if os.fstat(descriptor).st_blocks * 512 < RESERVE_BYTES:
-                os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
+                # Piece by piece: btrfs gives nothing of an extent back until all of it goes.
+                for start in range(0, RESERVE_BYTES, LENT_BYTES):
+                    if not has_room(folder):  # the last room is for who gives files back
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                    os.posix_fallocate(descriptor, start, LENT_BYTES)
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)
