@@ -11,9 +11,13 @@ import pytest
 from tests.conftest import require_system
 from tests.crashes.harness.run import Bench
 from tests.crashes.harness.shim import build
+from tests.crashes.harness.sweep import SweepCounts
 
 COUNTS: Final = "crash sweep"
 """The property under which a test's counts travel to the summary, from any worker."""
+
+STRUCK: Final = "points struck"
+"""The property with the number of a sweep's points."""
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +36,8 @@ def report_counts(record_property: Callable[[str, object], None]) -> Callable[[o
 
     def report(counts: object) -> None:
         record_property(COUNTS, str(counts))
+        if isinstance(counts, SweepCounts):
+            record_property(STRUCK, counts.landed)
 
     return report
 
@@ -44,14 +50,16 @@ def work(tmp_path: Path) -> Path:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the counts of every sweep, failed ones too."""
-    lines = [
-        str(value)
+    properties = [
+        (name, value)
         for outcome in ("passed", "failed")
         for report in terminalreporter.stats.get(outcome, [])
         for name, value in getattr(report, "user_properties", [])
-        if name == COUNTS
     ]
+    lines = [str(value) for name, value in properties if name == COUNTS]
     if lines:
         terminalreporter.section("crash sweeps")
         for line in lines:
             terminalreporter.line(line)
+        struck = sum(value for name, value in properties if name == STRUCK)
+        terminalreporter.line(f"{struck} points struck in all")

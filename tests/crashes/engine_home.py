@@ -92,13 +92,13 @@ def make_home(folder: Path, *, hooked: bool = False) -> None:
             noodle.add(release)
 
 
-def apply(folder: Path, version: str) -> None:
-    """Both files at `version`, with attributes of their own."""
+def apply(folder: Path, version: str, names: tuple[str, ...] = NAMES) -> None:
+    """Files at `version`, with attributes of their own."""
     with Noodle.open(folder / "home") as noodle:
-        views = noodle.apply([f"{name}@{version}" for name in NAMES])
+        views = noodle.apply([f"{name}@{version}" for name in names])
     assert views is not None
     assert views.state.value == "committed"
-    for name in NAMES:
+    for name in names:
         target = folder / "srv" / name
         if stat.S_IMODE(target.stat().st_mode) != MODE:
             os.chown(target, *OWNER)

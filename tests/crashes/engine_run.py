@@ -1,9 +1,9 @@
 """The real command, and what a fresh process finds afterwards, for the fork server.
 
 `command` is `noodle` with the given words. `settle` is what somebody does who
-comes after a crash: resume, drop what is no longer kept, resume again, verify;
-it prints what it found as one JSON object. Both are the product's own code,
-with nothing put in its place.
+comes after a crash: resume, retry what was held by a failing disk, drop what is
+no longer kept, resume again, verify; it prints what it found as one JSON object.
+Both are the product's own code, with nothing put in its place.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 from noodle_engine import Noodle
 from noodle_engine.cli.main import main
+from noodle_engine.machine.states import Release
 
 PRELOAD = (
     "noodle_engine.api",
@@ -69,10 +70,13 @@ def standing(folder: Path) -> dict[str, list[object]]:
 
 
 def settle(words: list[str]) -> int:
-    """Resume, collect, resume again and verify the home; say what was found of it and the rest."""
+    """Resume, collect, resume again and verify a home; say what was found there and at targets."""
     home, *targets = map(Path, words)
     with Noodle.open(home) as noodle:
-        resumed = [view.upgrade for view in noodle.resume()]
+        resumed = noodle.resume()
+        held = [view for view in resumed if view.hold is not None]
+        for view in held:  # as its `allowed` says
+            noodle.resume(view.upgrade, release=Release.RETRY)
         left = [one.problem for one in noodle.collect().left]
     before = [standing(folder) for folder in (home, *targets)]
     with Noodle.open(home) as noodle:
@@ -86,7 +90,8 @@ def settle(words: list[str]) -> int:
         ended = [(one.upgrade, one.state.value) for one in noodle.history().upgrades]
         views = [noodle.upgrade(upgrade) for upgrade, _ in ended]
     found: dict[str, Any] = {
-        "resumed": resumed,
+        "resumed": [view.upgrade for view in resumed],
+        "held": [[view.hold.detail, *view.allowed] for view in held if view.hold],
         "again": again,
         "left": left,
         "points": [row.location for row in points],

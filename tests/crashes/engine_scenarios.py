@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import stat
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -21,10 +20,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from noodle_engine import Noodle
-from noodle_engine.cli.exits import RESTORED
-from noodle_journal.storage.reserve import RESERVE_BYTES
+from noodle_engine.cli.exits import NEEDS_PERSON, RESTORED
 from tests.crashes import engine_run
+from tests.crashes.engine_beginnings import Adding, Initialising
 from tests.crashes.engine_home import (
     MARK,
     MODE,
@@ -48,21 +46,19 @@ from tests.crashes.engine_home import (
     old_installed_with_hooks,
     wanted,
 )
-from tests.crashes.harness.fork_client import ForkServer
-from tests.crashes.harness.run import Bench, Command, Outcome, run
-from tests.crashes.harness.shim import Mode, Strike
-
-RECORDING: Final = Strike(Mode.RECORD)
-HOME: Final = frozenset(
-    {"format", "lock", "keys", "config", "runtime_components"}
-    | engine_run.STORES
-    | engine_run.DISPOSABLE
+from tests.crashes.engine_judging import (
+    ENDED,
+    RECORDING,
+    check_beside,
+    check_home,
+    explained,
+    read_target,
+    shown,
 )
-KEYS: Final = frozenset({"master.key", "publisher.key", "log.pub"})
-ROOM: Final = frozenset({"lock", "commands", "owner", "releases"})
-EXPLAINED: Final = ("code", "problem", "cause", "remedy")
-ENDED: Final = {"committed": "after", "rolled_back": "before"}
-BUG: Final = 1
+from tests.crashes.harness.fork_client import ForkServer
+from tests.crashes.harness.run import Bench, Command, Outcome
+from tests.crashes.harness.shim import KILL, Strike
+
 SECOND_STRIKE_MAX: Final = 90
 """Up to which call of a resume the second strike falls; most resumes have more."""
 
@@ -91,6 +87,7 @@ class Engine:
     struck_again: int = 0
     _second: str = ""
     _told: str | None = None
+    _held: bool = False
     _servers: dict[str, ForkServer] = field(default_factory=dict)
     _stack: ExitStack = field(default_factory=ExitStack)
     _found: dict[str, Any] = field(default_factory=dict)
@@ -118,15 +115,16 @@ class Engine:
     def crashed(self, folder: Path, outcome: Outcome) -> None:
         """Each file wholly one of its versions; a process that lived on explained itself."""
         self._second = ""
-        self._told = None
+        self._told, self._held = None, False
         self._judge(folder, outcome)
 
     def _judge(self, folder: Path, outcome: Outcome) -> None:
         for name in self.names:
-            found = _read(folder, name)
+            found = read_target(folder, name)
             allowed = {content(name, self.before), content(name, self.after)}
-            assert found in allowed, f"{name} is neither old nor new: {_shown(found)}"
-        self._told = _explained(outcome) or self._told
+            assert found in allowed, f"{name} is neither old nor new: {shown(found)}"
+        self._told = explained(outcome) or self._told
+        self._held = self._held or outcome.returncode == NEEDS_PERSON
 
     # -- a fresh process ----------------------------------------------------
 
@@ -169,8 +167,8 @@ class Engine:
         try:
             self._check_journal(found)
             self._check_sides(folder, found, told)
-            _check_home(folder / "home")
-            _check_beside(folder, found)
+            check_home(folder / "home")
+            check_beside(folder, found)
             for name in NAMES:
                 self._check_attributes(folder / "srv" / name)
             self._check_hooks(folder, found)
@@ -182,6 +180,10 @@ class Engine:
         assert found["open"] == found["again"] == []
         assert found["sizes"][0] == found["sizes"][1], "a second resume wrote to the journal"
         assert not found["touched"], "a second resume touched the disk"
+        for detail, *allowed in found["held"]:
+            assert self._held, "on hold, and nobody was told"
+            assert detail
+            assert any(words.endswith(" --retry") for words in allowed)
         assert all(found["finished"])
         assert not found["left"]
         assert len(found["points"]) <= self.points_max
@@ -192,7 +194,7 @@ class Engine:
     def _check_sides(self, folder: Path, found: dict[str, Any], told: str | None) -> None:
         for name in NAMES:
             installed = found["installed"].get(name)
-            now = _read(folder, name)
+            now = read_target(folder, name)
             assert now == content(name, installed), f"{name}: the journal says {installed}"
         sides = {
             "after" if found["installed"].get(name) == self.after else "before"
@@ -226,75 +228,13 @@ class Engine:
                 assert words[-1:] in ([], ["undo"]), f"the hook of {name}: {words}"
 
 
-def _read(folder: Path, name: str) -> bytes | None:
-    path = folder / "srv" / name
-    return path.read_bytes() if path.exists() else None
-
-
-def _shown(found: bytes | None) -> str:
-    return "missing" if found is None else f"{len(found)} bytes beginning {found[:20]!r}"
-
-
-def _explained(outcome: Outcome) -> str | None:
-    """Judge what a command said; the side that it said it ended on, if it did.
-
-    A command that was killed, or held still for a power cut, may have said nothing.
-    """
-    assert "Traceback" not in outcome.stderr, outcome.stderr
-    gone = outcome.returncode in {-signal.SIGKILL, -signal.SIGSTOP}
-    assert gone or outcome.returncode >= 0, str(outcome)
-    assert outcome.returncode != BUG, str(outcome)
-    if gone and not outcome.stdout.endswith("}\n"):
-        return None
-    answer = json.loads(outcome.stdout)
-    if "error" in answer:
-        assert outcome.returncode != 0, str(outcome)
-        assert all(answer["error"][one] for one in EXPLAINED), outcome.stdout
-        return None
-    upgrades = answer.get("upgrades") or [answer]
-    for one in upgrades:
-        backed = one.get("state") == "rolled_back" or one.get("undoing")
-        assert one.get("reason") or not backed, outcome.stdout
-    return ENDED.get(upgrades[0].get("state", ""))
-
-
-def _check_home(home: Path) -> None:
-    """A home holds what the format page names, and its reserve is whole."""
-    more = {path.name for path in home.iterdir()} - HOME
-    more |= {path.name for path in (home / "keys").iterdir()} - KEYS
-    assert not more, f"left in the home: {more}"
-    assert (home / "reserve").stat().st_blocks * 512 >= RESERVE_BYTES, "the reserve was lost"
-
-
-def _check_beside(folder: Path, found: dict[str, Any]) -> None:
-    """Beside the targets is what is documented: locks, marks, and the points that are kept."""
-    rooms = (folder / "srv" / ".noodle").glob("*/releases/*")
-    assert {str(path) for path in rooms} == set(found["points"]), "points are not what is kept"
-    strays = {
-        path.name
-        for path in (folder / "srv").iterdir()
-        # A probe that was killed leaves empty files, which the next one removes.
-        if not (path.name.startswith(".noodle-probe-") and not path.read_bytes())
-    } - {*NAMES, ".noodle"}
-    assert not strays, f"left beside the targets: {strays}"
-    for name in NAMES:
-        room = folder / "srv" / ".noodle" / name
-        if not room.exists():
-            continue
-        more = {path.name for path in room.iterdir()} - ROOM
-        assert not more, f"left in the room of {name}: {more}"
-        versions = {content(name, one) for one in (OLD, NEW, SICK)}
-        for kept in room.glob("releases/*"):
-            assert kept.read_bytes() in versions, f"{kept.name} is no version"
-
-
 # -- the scenarios --------------------------------------------------------------
 
 
-def scenarios(bench: Bench) -> dict[str, Engine]:
-    """Every scenario by its name."""
+def scenarios(bench: Bench) -> dict[str, Engine | Initialising | Adding]:
+    """Every scenario by its name. Use each as a context manager."""
     old = frozenset({"before"})
-    made = (
+    made: tuple[Engine | Initialising | Adding, ...] = (
         Engine("first install", bench, wanted(OLD), nothing_installed, None, OLD),
         Engine("upgrade", bench, wanted(NEW), old_installed, OLD, NEW),
         Engine(
@@ -348,44 +288,27 @@ def scenarios(bench: Bench) -> dict[str, Engine]:
         Engine("resume", bench, always("resume"), half_swapped, OLD, NEW),
         Engine("abort", bench, abort_the_open, half_swapped, OLD, NEW),
         Engine("resume of an abort", bench, always("resume"), half_undone, OLD, NEW, sides=old),
+        Engine(
+            "upgrade whose resume is killed",
+            bench,
+            wanted(NEW),
+            old_installed,
+            OLD,
+            NEW,
+            again=KILL,
+        ),
+        Engine(
+            "unhealthy upgrade whose resume is killed",
+            bench,
+            wanted(SICK),
+            old_installed,
+            OLD,
+            SICK,
+            sides=old,
+            returncode=RESTORED,
+            again=KILL,
+        ),
+        Initialising("init", bench),
+        Adding("component add", bench),
     )
     return {one.name: one for one in made}
-
-
-@dataclass(slots=True)
-class Initialising:
-    """`noodle init`, struck: a home is there whole, or a second `init` makes one."""
-
-    bench: Bench
-    name: str = "init"
-
-    def prepare(self, folder: Path) -> Command:
-        """Nothing is there yet. The home is made beside its name: the whole folder is watched."""
-        made = Words(self.bench, folder, ("init",)).command
-        return replace(made, roots=(folder,))
-
-    def crashed(self, folder: Path, outcome: Outcome) -> None:
-        """What lived on explained itself, and left no half home under the name."""
-        _explained(outcome)
-        home = folder / "home"
-        assert not home.exists() or (home / "format").exists(), "half a home"
-        assert outcome.returncode != 0 or home.exists(), "it said that there is a home"
-
-    def resume(self, folder: Path) -> None:
-        """A user runs it again if there is no home."""
-        if (folder / "home").exists():
-            return
-        again = run(Words(self.bench, folder, ("init",)).command, self.bench)
-        assert again.returncode == 0, str(again)
-
-    def check(self, folder: Path) -> None:
-        """A home that works, with its keys closed to others, and nothing beside it."""
-        with Noodle.open(folder / "home") as noodle:
-            assert noodle.audit_verify().ok
-            noodle.doctor(folder / "home")
-        _check_home(folder / "home")
-        for key in (folder / "home" / "keys").iterdir():
-            wanted = 0o644 if key.suffix == ".pub" else 0o600
-            assert stat.S_IMODE(key.stat().st_mode) == wanted, key.name
-        left = {path.name for path in folder.iterdir()} - {"home"}
-        assert not left, f"left beside the home: {left}"

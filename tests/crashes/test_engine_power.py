@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -14,14 +15,30 @@ from tests.crashes.harness.run import Bench
 from tests.crashes.harness.sweep import Sample
 from tests.crashes.test_harness_power import need
 
-CUTS: Final = {
-    ("upgrade", FileSystem.EXT4): 8,
+SAMPLED: Final = {
+    ("upgrade", FileSystem.EXT4): 6,
     ("upgrade", FileSystem.EXT4_WITHOUT_JOURNAL): 8,
     ("upgrade", FileSystem.XFS): 4,
     ("upgrade", FileSystem.BTRFS): 4,
-    ("rollback", FileSystem.EXT4): 4,
+    ("first install", FileSystem.EXT4_WITHOUT_JOURNAL): 3,
+    ("removal", FileSystem.EXT4): 3,
+    ("rollback", FileSystem.EXT4_WITHOUT_JOURNAL): 4,
+    ("abort", FileSystem.EXT4_WITHOUT_JOURNAL): 3,
+    ("init", FileSystem.EXT4_WITHOUT_JOURNAL): 4,
 }
-"""How many points the power is cut at; TEST_SWEEP=full cuts it at every one."""
+"""At how many points the power is cut. It loses most on ext4 without a journal."""
+
+
+def cuts() -> dict[tuple[str, FileSystem], int]:
+    """What is cut in this run: under TEST_SWEEP=full every scenario on every file system."""
+    if os.environ.get("TEST_SWEEP") != "full":
+        return SAMPLED
+    every = scenarios(Bench(Path(), Path()))
+    once = [name for name, made in every.items() if getattr(made, "again", None) is None]
+    return {(name, kind): 0 for name in once for kind in FileSystem}
+
+
+CUTS: Final = cuts()
 
 
 @pytest.mark.timeout(14_400)
@@ -37,10 +54,10 @@ def test_a_power_cut_anywhere_leaves_old_or_new_and_is_resumed(
 ) -> None:
     need(file_system)
     points = CUTS[scenario, file_system]
+    seed = list(CUTS).index((scenario, file_system))
+    sample = Sample(points, seed=seed, every_pair=False)
     with scenarios(bench)[scenario] as made:
-        counts = power_sweep(
-            made, file_system, Sample(points, every_pair=False), bench=bench, folder=work
-        )
+        counts = power_sweep(made, file_system, sample, bench=bench, folder=work)
     report_counts(counts)
     assert counts.missed == 0
     assert counts.cuts > points
