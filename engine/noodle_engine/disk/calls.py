@@ -1,6 +1,6 @@
 """System calls that the standard library lacks.
 
-Owns the bindings to renameat2, FICLONE and FS_IOC_GETFLAGS. They go through
+Owns the bindings to renameat2, syncfs, FICLONE and FS_IOC_GETFLAGS. They go through
 the C library of the process (`CDLL(None)`), so that a preloaded library sees
 them. Everything here raises OSError; only `disk` calls it.
 """
@@ -22,6 +22,7 @@ __all__ = [
     "inode_flags",
     "rename_exchange",
     "rename_exclusive",
+    "sync_file_system",
 ]
 
 _AT_FDCWD = -100
@@ -72,6 +73,27 @@ def rename_exclusive(source: str, target: str) -> None:
 def clone_file(source: int, target: int) -> None:
     """Let the open file `target` share the blocks of `source` (a reflink)."""
     fcntl.ioctl(target, _FICLONE, source)
+
+
+@cache
+def _syncfs() -> Callable[..., int]:
+    try:
+        found = ctypes.CDLL(None, use_errno=True).syncfs
+    except AttributeError as error:
+        raise OSError(errno.ENOSYS, "the C library has no syncfs") from error
+    found.argtypes = [ctypes.c_int]
+    found.restype = ctypes.c_int
+    call: Callable[..., int] = found
+    return call
+
+
+def sync_file_system(descriptor: int) -> None:
+    """Write out all of the file system that an open file is on. Source: syncfs(2)."""
+    call = _syncfs()
+    while call(descriptor) != 0:
+        number = ctypes.get_errno()
+        if number != errno.EINTR:
+            raise OSError(number, os.strerror(number))
 
 
 def inode_flags(descriptor: int) -> int:

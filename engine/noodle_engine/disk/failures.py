@@ -29,6 +29,7 @@ __all__ = [
     "LockHeld",
     "PathRefused",
     "explained",
+    "failure_of",
 ]
 
 
@@ -101,10 +102,14 @@ def explained(doing: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        number = error.errno or 0
-        kind = _CLASS_OF.get(number, DiskFailed)
-        cause = error.strerror or str(error)
-        raise kind(doing=doing, path=path, cause=cause, number=number) from error
+        raise failure_of(error, doing, path) from error
+
+
+def failure_of(error: OSError, doing: str, path: Path) -> DiskError:
+    """The failure that names an OSError: `explained` for one call among thousands."""
+    number = error.errno or 0
+    kind = _CLASS_OF.get(number, DiskFailed)
+    return kind(doing=doing, path=path, cause=error.strerror or str(error), number=number)
 
 
 class ExchangeUnsupported(NoodleError):

@@ -23,12 +23,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 from noodle_engine.disk import calls
 from noodle_engine.disk.failures import AttributesNotKept, CopyStopped, explained
 
 __all__ = [
     "CHUNK_BYTES",
+    "NO_CLONE",
+    "XATTRS_LEFT_OUT",
     "FileFacts",
     "ObjectKind",
     "Owner",
@@ -37,6 +40,8 @@ __all__ = [
     "kind_of",
     "link_text",
     "owner_for_new",
+    "read_xattrs",
+    "set_attributes",
     "stage_file",
     "status_of",
     "sync_file",
@@ -45,10 +50,17 @@ __all__ = [
 CHUNK_BYTES = 4 * 1024 * 1024
 """How much is read, hashed or copied between two looks at `stop`."""
 
-_XATTRS_LEFT_OUT = ("trusted.", "security.ima", "security.evm")
+XATTRS_LEFT_OUT: Final = ("trusted.", "security.ima", "security.evm")
 """Only root sees the first; the kernel computes the others."""
 _NO_XATTRS = (errno.EOPNOTSUPP, errno.ENOSYS)
-_NO_CLONE = (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.ENOTTY, errno.EPERM)
+NO_CLONE: Final = (
+    errno.EOPNOTSUPP,
+    errno.EXDEV,
+    errno.EINVAL,
+    errno.ENOSYS,
+    errno.ENOTTY,
+    errno.EPERM,
+)
 
 Progress = Callable[[int, int], None]
 
@@ -172,7 +184,7 @@ def facts_of(
             digest = _hash(descriptor, _Watch(path, status.st_size, stop, progress))
             # After the content: a writer meanwhile shows in the size.
             status = os.fstat(descriptor)
-            xattrs = _read_xattrs(descriptor)
+            xattrs = read_xattrs(descriptor)
         finally:
             os.close(descriptor)
     return FileFacts(
@@ -195,7 +207,12 @@ def _hash(descriptor: int, watch: _Watch) -> str:
     return hasher.hexdigest()
 
 
-def _read_xattrs(descriptor: int) -> dict[str, bytes]:
+def read_xattrs(descriptor: int, left_out: tuple[str, ...] = XATTRS_LEFT_OUT) -> dict[str, bytes]:
+    """The extended attributes of an open file or folder, sorted by name.
+
+    Those whose names begin with one of `left_out` are not among them. Empty where
+    the file system has none. Raises OSError.
+    """
     try:
         names = os.listxattr(descriptor)
     except OSError as error:
@@ -205,7 +222,7 @@ def _read_xattrs(descriptor: int) -> dict[str, bytes]:
     return {
         name: os.getxattr(descriptor, name)
         for name in sorted(names)
-        if not name.startswith(_XATTRS_LEFT_OUT)
+        if not name.startswith(left_out)
     }
 
 
@@ -254,7 +271,7 @@ def stage_file(
             try:
                 size = os.fstat(reading).st_size
                 _copy(reading, writing, _Watch(staged, size, stop, progress))
-                _set_attributes(writing, staged, mode=mode, owner=owner, xattrs=xattrs)
+                set_attributes(writing, staged, mode=mode, owner=owner, xattrs=xattrs)
                 os.fsync(writing)
             finally:
                 os.close(writing)
@@ -278,7 +295,7 @@ def _copy(reading: int, writing: int, watch: _Watch) -> None:
     try:
         calls.clone_file(reading, writing)
     except OSError as error:
-        if error.errno not in _NO_CLONE:
+        if error.errno not in NO_CLONE:
             raise
     else:
         watch.advance(watch.total)
@@ -296,7 +313,7 @@ def _copy_in_kernel(reading: int, writing: int, watch: _Watch) -> None:
         try:
             count = os.copy_file_range(reading, writing, CHUNK_BYTES)
         except OSError as error:
-            if error.errno not in _NO_CLONE:
+            if error.errno not in NO_CLONE:
                 raise
             return
         if count == 0:
@@ -312,25 +329,30 @@ def _copy_through_memory(reading: int, writing: int, watch: _Watch) -> None:
         watch.advance(len(chunk))
 
 
-def _set_attributes(
+def set_attributes(
     descriptor: int,
     path: Path,
     *,
     mode: int,
     owner: Owner,
     xattrs: Mapping[str, bytes] | None,
+    left_out: tuple[str, ...] = XATTRS_LEFT_OUT,
 ) -> None:
-    """Owner, then extended attributes, then mode.
+    """Give an open file or folder its owner, then its extended attributes, then its mode.
 
     A change of owner takes away set-id bits and capabilities, so they follow
     it; with an ACL the mode's group bits are its mask, so the mode is last.
+    `xattrs` None leaves what is there, as those that begin with `left_out` are
+    left. Not durable on return; after a failure some are set.
+
+    Raises AttributesNotKept, or OSError for what the device says.
     """
     status = os.fstat(descriptor)
     if (status.st_uid, status.st_gid) != (owner.uid, owner.gid):
         with _kept(path, f"owner {owner.uid}:{owner.gid}"):
             os.fchown(descriptor, owner.uid, owner.gid)
     if xattrs is not None:
-        present = _read_xattrs(descriptor)
+        present = read_xattrs(descriptor, left_out)
         for name in present.keys() - xattrs.keys():
             with _kept(path, f"the absence of {name}"):
                 os.removexattr(descriptor, name)

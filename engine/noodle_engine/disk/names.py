@@ -15,7 +15,8 @@ import errno
 import fcntl
 import os
 import stat
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from noodle_engine.disk import calls
@@ -32,6 +33,7 @@ __all__ = [
     "exchange",
     "fsync_folder",
     "make_folder",
+    "probe_files",
     "prove_exchange",
     "remove_folder",
     "rename_noreplace",
@@ -170,10 +172,25 @@ def prove_exchange(folder: Path) -> None:
     Raises ExchangeUnsupported if the file system cannot, DiskError if the
     folder cannot be written.
     """
+    with probe_files(folder) as (first, second):
+        _exchange_own(first[0], second[0])
+
+
+Probe = tuple[Path, int]
+"""A probe's name and its open descriptor."""
+
+
+@contextmanager
+def probe_files(folder: Path) -> Iterator[tuple[Probe, Probe]]:
+    """Two new, empty files in `folder`, open for writing, that are gone afterwards.
+
+    What is made of them must stay empty and keep its name, or take one with the
+    same beginning: what a killed probe leaves is found by both. Raises DiskError.
+    """
     with explained("write in", folder):
         _remove_left_probes(folder)
     with ExitStack() as undo:
-        made: list[Path] = []
+        made: list[Probe] = []
         for number in range(PROBE_NAMES_MAX):
             path = folder / f"{_PROBE}{os.getpid()}-{number}"
             with explained("write in", folder), suppress(FileExistsError):
@@ -183,9 +200,9 @@ def prove_exchange(folder: Path) -> None:
                 undo.callback(unlink_quietly, path)
                 # Locked while it is in use: who finds it unlocked may remove it.
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
-                made += [path] if os.fstat(descriptor).st_nlink else []
+                made += [(path, descriptor)] if os.fstat(descriptor).st_nlink else []
             if len(made) == 2:
-                _exchange_own(made[0], made[1])
+                yield made[0], made[1]
                 return
         raise DiskFailed(doing="write in", path=folder, cause=f"too many {_PROBE}* are there")
 

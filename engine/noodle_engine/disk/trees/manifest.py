@@ -1,0 +1,293 @@
+"""What a tree holds: its entries, its root, and how two trees differ. Pure.
+
+Owns the identity of a tree. A *root* is of everything: names, content, links,
+modes, owners, extended attributes. Times are no part of it: a build gives
+other times to the same files.
+
+    root    tree: + BLAKE3 of the canonical form of all entries
+    key     BLAKE3 of one file's content digest and attributes: what may be shared
+
+Laws
+M1. Two trees have one root exactly if they are the same to whoever reads them,
+    times and hard links aside.
+M2. `parse` takes what `encode` gave, and nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, Final, NamedTuple
+
+import blake3
+import orjson
+
+from noodle_engine.machine.text import path_bytes, path_text
+
+__all__ = [
+    "ENTRIES_MAX",
+    "TREE_FORMAT",
+    "Change",
+    "ChangeKind",
+    "EntryKind",
+    "ManifestUnreadable",
+    "TreeEntry",
+    "TreeManifest",
+    "change_between",
+    "compare",
+    "name_text",
+    "object_key",
+]
+
+TREE_FORMAT: Final = 1
+ENTRIES_MAX: Final = 2_000_000
+_Bytes = bytes
+"""By another name: a manifest has a property that is called `bytes`."""
+_PLAIN = re.compile(rb"[ -$&-~]*")
+"""Printable ASCII without `%`: bytes that stand for themselves as text."""
+
+
+class EntryKind(StrEnum):
+    """What an entry of a tree is. Stored for ever."""
+
+    FILE = "f"
+    FOLDER = "d"
+    LINK = "l"
+
+
+_KINDS: Final = {kind.value: kind for kind in EntryKind}
+
+
+class ManifestUnreadable(ValueError):
+    """Bytes that are no manifest, or not a canonical one (law M2)."""
+
+
+class TreeEntry(NamedTuple):
+    """One entry. `path` is relative to the tree, without a slash at its ends.
+
+    The tree's own folder is the entry with the empty path. `mode` has the
+    set-id and sticky bits and is 0 for a link. `blake3` and `sha256` are a
+    file's content digests in hexadecimal; `sha256` is empty where nobody
+    computed it. `xattrs` are pairs of name and value, sorted by name.
+    """
+
+    path: bytes
+    kind: EntryKind
+    mode: int
+    uid: int
+    gid: int
+    size: int = 0
+    blake3: str = ""
+    sha256: str = ""
+    link: bytes = b""
+    xattrs: tuple[tuple[str, bytes], ...] = ()
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """All that its tree's root depends on, but its path."""
+        return (self.kind, self.mode, self.uid, self.gid, self.blake3, self.link, self.xattrs)
+
+
+class TreeManifest:
+    """The entries of a tree, sorted by path. Made once, never changed."""
+
+    def __init__(self, entries: Iterable[TreeEntry]) -> None:
+        """Sort `entries`. Raises ManifestUnreadable if two have one path, or a parent lacks."""
+        self.entries: Final = tuple(sorted(entries))
+        _refuse_torn(self.entries)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TreeManifest) and self.entries == other.entries
+
+    def __hash__(self) -> int:
+        return hash(self.root)
+
+    def __repr__(self) -> str:
+        return f"TreeManifest({len(self.entries)} entries, {self.root})"
+
+    @cached_property
+    def by_path(self) -> Mapping[bytes, TreeEntry]:
+        """Its entries by their path."""
+        return {entry.path: entry for entry in self.entries}
+
+    @cached_property
+    def root(self) -> str:
+        """The root of the tree (law M1)."""
+        rows = [
+            (
+                name_text(entry.path),
+                entry.kind.value,
+                entry.mode,
+                entry.uid,
+                entry.gid,
+                entry.blake3,
+                name_text(entry.link) if entry.link else "",
+                _xattrs_out(entry.xattrs),
+            )
+            for entry in self.entries
+        ]
+        canonical = orjson.dumps([TREE_FORMAT, rows])
+        return f"tree:{blake3.blake3(canonical).hexdigest()}"
+
+    @cached_property
+    def files(self) -> int:
+        """How many plain files it has."""
+        return sum(1 for entry in self.entries if entry.kind is EntryKind.FILE)
+
+    @cached_property
+    def bytes(self) -> int:
+        """The bytes of its files, each counted once under each of its names."""
+        return sum(entry.size for entry in self.entries)
+
+    def encode(self) -> _Bytes:
+        """It as JSON: the same tree with the same digests gives the same bytes."""
+        rows = [
+            (
+                name_text(entry.path),
+                entry.kind.value,
+                entry.mode,
+                entry.uid,
+                entry.gid,
+                entry.size,
+                entry.blake3,
+                entry.sha256,
+                name_text(entry.link) if entry.link else "",
+                _xattrs_out(entry.xattrs),
+            )
+            for entry in self.entries
+        ]
+        return orjson.dumps({"format": TREE_FORMAT, "entries": rows}) + b"\n"
+
+    @classmethod
+    def parse(cls, data: _Bytes) -> TreeManifest:
+        """Read what `encode` gave (law M2). Raises ManifestUnreadable."""
+        try:
+            body = orjson.loads(data)
+            if body["format"] != TREE_FORMAT:
+                raise ManifestUnreadable(f"format {body['format']} is unknown")
+            rows = body["entries"]
+            if len(rows) > ENTRIES_MAX:
+                raise ManifestUnreadable(f"{len(rows)} entries; at most {ENTRIES_MAX} are read")
+            found = cls(_entry_of(row) for row in rows)
+        except ManifestUnreadable:
+            raise
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise ManifestUnreadable(f"it is no manifest of a tree: {error}") from error
+        if found.encode() != data:
+            raise ManifestUnreadable("it is not in canonical form")
+        return found
+
+
+class ChangeKind(StrEnum):
+    """How an entry differs between two trees."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    CHANGED = "changed"
+    ATTRIBUTES = "attributes"
+
+
+class Change(NamedTuple):
+    """One difference. `what` names the attributes that differ, or the content's kind."""
+
+    kind: ChangeKind
+    path: bytes
+    old: TreeEntry | None
+    new: TreeEntry | None
+    what: tuple[str, ...] = ()
+
+
+def compare(old: TreeManifest | None, new: TreeManifest | None) -> tuple[Change, ...]:
+    """The differences from `old` to `new` (None: nothing is there), by path."""
+    before = old.by_path if old is not None else {}
+    after = new.by_path if new is not None else {}
+    return tuple(
+        change
+        for path in sorted(before.keys() | after.keys())
+        if (change := change_between(before.get(path), after.get(path))) is not None
+    )
+
+
+def object_key(entry: TreeEntry) -> str:
+    """What a file's content and attributes are shared under, 64 hexadecimal digits."""
+    row = (entry.blake3, entry.mode, entry.uid, entry.gid, _xattrs_out(entry.xattrs))
+    return blake3.blake3(orjson.dumps(row)).hexdigest()
+
+
+def name_text(raw: bytes) -> str:
+    """`path_text`, without its price where the bytes stand for themselves."""
+    return raw.decode("ascii") if _PLAIN.fullmatch(raw) else path_text(raw)
+
+
+def change_between(old: TreeEntry | None, new: TreeEntry | None) -> Change | None:
+    """How one path differs between two trees; None if it does not. One of both is there."""
+    if old is None or new is None:
+        there = old or new
+        assert there is not None
+        kind = ChangeKind.ADDED if old is None else ChangeKind.REMOVED
+        return Change(kind, there.path, old, new)
+    if old.identity == new.identity:
+        return None
+    what = tuple(_differing(old, new))
+    content = old.kind is not new.kind or (old.blake3, old.link) != (new.blake3, new.link)
+    return Change(
+        ChangeKind.CHANGED if content else ChangeKind.ATTRIBUTES, new.path, old, new, what
+    )
+
+
+def _differing(old: TreeEntry, new: TreeEntry) -> Iterator[str]:
+    if old.kind is not new.kind:
+        yield "kind"
+        return
+    if old.blake3 != new.blake3 or old.link != new.link:
+        yield "content"
+    if old.mode != new.mode:
+        yield f"mode {old.mode:04o} to {new.mode:04o}"
+    if (old.uid, old.gid) != (new.uid, new.gid):
+        yield f"owner {old.uid}:{old.gid} to {new.uid}:{new.gid}"
+    before, after = dict(old.xattrs), dict(new.xattrs)
+    for name in sorted(before.keys() | after.keys()):
+        if before.get(name) != after.get(name):
+            yield f"attribute {name}"
+
+
+def _refuse_torn(entries: tuple[TreeEntry, ...]) -> None:
+    """Raise ManifestUnreadable unless each path is there once, below a folder of the tree."""
+    folders: set[bytes] = set()
+    last: bytes | None = None
+    for entry in entries:
+        path = entry.path
+        if path == last:
+            raise ManifestUnreadable(f"{name_text(path)} is there twice")
+        last = path
+        if path:
+            parent, _, name = path.rpartition(b"/")
+            if parent not in folders or name in (b"", b".", b"..") or b"\0" in name:
+                raise ManifestUnreadable(f"{name_text(path)} is in no folder of the tree")
+        elif entry.kind is not EntryKind.FOLDER:
+            raise ManifestUnreadable("the tree itself is no folder")
+        if entry.kind is EntryKind.FOLDER:
+            folders.add(path)
+    if entries and last is not None and b"" not in folders:
+        raise ManifestUnreadable("the tree's own folder is missing")
+
+
+def _xattrs_out(xattrs: tuple[tuple[str, bytes], ...]) -> tuple[tuple[str, str], ...]:
+    return tuple([(name, value.hex()) for name, value in xattrs]) if xattrs else ()
+
+
+def _entry_of(row: list[Any]) -> TreeEntry:
+    """Read a row; that it is canonical is checked by writing it again."""
+    path, kind, mode, uid, gid, size, digest, sha256, link, xattrs = row
+    pairs = tuple([(name, bytes.fromhex(value)) for name, value in xattrs]) if xattrs else ()
+    raw_link = _raw(link) if link else b""
+    # Positional: a release may have a hundred thousand.
+    return TreeEntry(
+        _raw(path), _KINDS[kind], mode, uid, gid, size, digest, sha256, raw_link, pairs
+    )
+
+
+def _raw(text: str) -> bytes:
+    return path_bytes(text) if "%" in text or not text.isascii() else text.encode("ascii")

@@ -1,0 +1,266 @@
+"""Reading the files of a tree: content and extended attributes, by two threads.
+
+Owns how a file that changes meanwhile is looked at again. It reads only.
+
+Laws
+R1. What is answered for a file was read between two equal looks at its status.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import blake3
+
+from noodle_engine.disk.failures import CopyStopped, DiskFailed, failure_of
+from noodle_engine.disk.trees.manifest import EntryKind, TreeEntry
+from noodle_engine.disk.trees.reach import FILE_FLAGS, OpenTree
+from noodle_engine.disk.trees.walk import tree_xattrs
+
+__all__ = ["LOOKS_MAX", "WORKERS_MAX", "Digests", "Job", "Progress", "Read", "read_files"]
+
+LOOKS_MAX: Final = 8
+"""How often a file that changes while it is read is read."""
+WORKERS_MAX: Final = 2
+"""Threads that read at once, the calling one among them."""
+
+_CHUNK_BYTES: Final = 1024 * 1024
+"""How much of a larger file is read at once, by each worker."""
+_BATCH_FILES: Final = 64
+_BATCH_BYTES: Final = 4 * 1024 * 1024
+"""A worker takes so much at a time: enough to seldom wait, little enough to end together."""
+
+Progress = Callable[[int, int], None]
+Job = tuple[bytes, os.stat_result]
+"""A file's path in the tree, and the status it had when it was looked at."""
+
+
+class Digests(StrEnum):
+    """Which digests of content are computed."""
+
+    LOCAL = "blake3"
+    BOTH = "blake3+sha256"
+
+
+class Read(NamedTuple):
+    """A file as it was read, and the status it had before and after it."""
+
+    entry: TreeEntry
+    status: os.stat_result
+
+
+class _Gone(Exception):
+    """The name does not name a file any more."""
+
+
+def read_files(
+    root: Path,
+    jobs: Sequence[Job],
+    *,
+    digests: Digests,
+    from_disk: bool = False,
+    may_go: bool = False,
+    stop: threading.Event | None = None,
+    progress: Progress | None = None,
+) -> list[Read]:
+    """Read files of a tree wholly, in any order.
+
+    With `from_disk` the pages of each file are dropped from memory first (those
+    not yet written out stay). With `may_go` a file that is gone, or is none any
+    more, is left out of the answer. `progress` is told the bytes done and the
+    bytes in all, by one thread at a time.
+
+    Bounds: WORKERS_MAX threads, a megabyte of buffer each; LOOKS_MAX readings
+    of a file. Raises DiskError (DiskFailed for a file that keeps changing),
+    CopyStopped.
+    """
+    pool = _Pool(root, jobs, digests, stop, progress)
+    pool.from_disk = from_disk
+    pool.may_go = may_go
+    pool.run()
+    return pool.answers
+
+
+class _Pool:
+    """Batches of files, and the workers that take them."""
+
+    def __init__(
+        self,
+        root: Path,
+        jobs: Sequence[Job],
+        digests: Digests,
+        stop: threading.Event | None,
+        progress: Progress | None,
+    ) -> None:
+        self.root = root
+        self.both = digests is Digests.BOTH
+        self.from_disk = False
+        self.may_go = False
+        self.stop = stop
+        self.progress = progress
+        self.done = 0
+        self.total = sum([status.st_size for _, status in jobs])
+        self.batches = list(_batches(jobs))
+        self.waiting = iter(self.batches)
+        self.lock = threading.Lock()
+        self.ended = False
+        self.answers: list[Read] = []
+        self.failure: BaseException | None = None
+
+    def run(self) -> None:
+        """Read all. Every thread has ended on return, and before a failure is raised."""
+        helpers = [
+            threading.Thread(target=self._work_or_tell, name="noodle-read", daemon=True)
+            for _ in range(min(WORKERS_MAX, len(self.batches)) - 1)
+        ]
+        for helper in helpers:
+            helper.start()
+        try:
+            self._work_or_tell()
+            for helper in helpers:
+                helper.join()
+        finally:  # an interruption of the waiting ends the helpers too
+            self.ended = True
+            for helper in helpers:
+                helper.join()
+        if self.failure is not None:
+            raise self.failure
+
+    def _work_or_tell(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:  # noqa: BLE001 - `run` raises it again
+            self.failure = self.failure or error
+            self.ended = True
+
+    def _work(self) -> None:
+        with OpenTree(self.root) as tree:
+            reader = _Reader(self, tree)
+            while not self.ended:
+                with self.lock:
+                    batch = next(self.waiting, None)
+                if batch is None:
+                    return
+                found = [read for job in batch if (read := reader.read(job)) is not None]
+                self.answers.extend(found)
+
+    def advance(self, count: int) -> None:
+        """Count bytes that were read; ends the work when it should stop."""
+        if self.progress is not None:
+            with self.lock:
+                self.done += count
+                self.progress(self.done, max(self.total, self.done))
+        if self.ended or (self.stop is not None and self.stop.is_set()):
+            raise CopyStopped(path=self.root)
+
+
+class _Reader:
+    """One worker: its open folders and its buffer."""
+
+    def __init__(self, pool: _Pool, tree: OpenTree) -> None:
+        self.pool = pool
+        self.tree = tree
+        self.buffer = memoryview(bytearray(_CHUNK_BYTES))
+
+    def read(self, job: Job) -> Read | None:
+        """Read one file until two looks at it agree (law R1)."""
+        path, before = job
+        try:
+            for _ in range(LOOKS_MAX):
+                entry, after = self._once(path, before)
+                if entry is not None:
+                    return Read(entry, after)
+                before = after
+        except (FileNotFoundError, NotADirectoryError, _Gone) as error:
+            if self.pool.may_go:
+                return None
+            raise self._restless(path, "it vanished while the tree was read") from error
+        except OSError as error:
+            raise failure_of(error, "read", self.tree.shown(path)) from error
+        raise self._restless(path, f"it changed each of the {LOOKS_MAX} times it was read")
+
+    def _restless(self, path: bytes, cause: str) -> DiskFailed:
+        return DiskFailed(doing="read", path=self.tree.shown(path), cause=cause)
+
+    def _once(self, path: bytes, before: os.stat_result) -> tuple[TreeEntry | None, os.stat_result]:
+        """Read a file once: None if its status is not what it was before."""
+        spot = self.tree.spot(path)
+        try:
+            descriptor = os.open(spot.name, FILE_FLAGS, dir_fd=spot.folder)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, a socket
+                raise _Gone from error
+            raise
+        try:
+            if self.pool.from_disk:
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            size = before.st_size
+            if size < _CHUNK_BYTES:
+                data = os.read(descriptor, size + 1)  # one more than there was: it grew
+                local = blake3.blake3(data).hexdigest()
+                sha256 = hashlib.sha256(data).hexdigest() if self.pool.both else ""
+                self.pool.advance(len(data))
+                size = len(data)
+            else:
+                local, sha256, size = self._large(descriptor)
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise _Gone
+            if size != status.st_size or _moment(before) != _moment(status):
+                return None, status
+            entry = TreeEntry(
+                path,
+                EntryKind.FILE,
+                status.st_mode & 0o7777,
+                status.st_uid,
+                status.st_gid,
+                size,
+                local,
+                sha256,
+                b"",
+                tree_xattrs(descriptor),
+            )
+            return entry, status
+        finally:
+            os.close(descriptor)
+
+    def _large(self, descriptor: int) -> tuple[str, str, int]:
+        local, sha256, size = blake3.blake3(), hashlib.sha256(), 0
+        while count := os.readv(descriptor, [self.buffer]):
+            local.update(self.buffer[:count])
+            if self.pool.both:
+                sha256.update(self.buffer[:count])
+            size += count
+            self.pool.advance(count)
+        return local.hexdigest(), sha256.hexdigest() if self.pool.both else "", size
+
+
+def _moment(status: os.stat_result) -> tuple[int, int, int, int]:
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def _batches(jobs: Sequence[Job]) -> Iterator[list[Job]]:
+    """The jobs in batches, large files first: the workers end at about the same time."""
+    large = [job for job in jobs if job[1].st_size >= _BATCH_BYTES]
+    for job in sorted(large, key=lambda job: -job[1].st_size):
+        yield [job]
+    batch: list[Job] = []
+    size = 0
+    for job in jobs:
+        if job[1].st_size >= _BATCH_BYTES:
+            continue
+        batch.append(job)
+        size += job[1].st_size
+        if len(batch) == _BATCH_FILES or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
