@@ -182,7 +182,7 @@ Probe = tuple[Path, int]
 
 @contextmanager
 def probe_files(folder: Path) -> Iterator[tuple[Probe, Probe]]:
-    """Two new, empty files in `folder`, open for writing, that are gone afterwards.
+    """Two new, empty files in `folder`, open to read and write, that are gone afterwards.
 
     What is made of them must stay empty and keep its name, or take one with the
     same beginning: what a killed probe leaves is found by both. Raises DiskError.
@@ -194,7 +194,7 @@ def probe_files(folder: Path) -> Iterator[tuple[Probe, Probe]]:
         for number in range(PROBE_NAMES_MAX):
             path = folder / f"{_PROBE}{os.getpid()}-{number}"
             with explained("write in", folder), suppress(FileExistsError):
-                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
                 descriptor = os.open(path, flags, 0o600)
                 undo.callback(os.close, descriptor)
                 undo.callback(unlink_quietly, path)

@@ -224,7 +224,9 @@ class _Copy:
                     return False
                 if error.errno != errno.ENXIO:
                     raise
-                start = end = size  # a hole up to the end, or it was cut off
+                # A hole up to the end, which may be nearer than it was.
+                size = max(offset, min(size, os.fstat(self.reading).st_size))
+                start = end = size
             for hole in range(offset, start, _CHUNK_BYTES):
                 self._count(_ZEROS[: start - hole])
             os.lseek(self.reading, start, os.SEEK_SET)

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-from noodle_engine.disk.failures import explained
+from noodle_engine.disk.failures import explained, failure_of
 
 __all__ = ["DEPTH_MAX", "FILE_FLAGS", "FOLDER_FLAGS", "OpenTree", "Spot", "refuse_too_deep"]
 
@@ -54,7 +54,7 @@ class OpenTree:
         """Open `root`. Raises DiskError if it is no folder, or a link to one."""
         self.root: Final = root
         self._names: list[bytes] = []
-        self._parent: bytes = b""
+        self._parent: bytes | None = b""
         with explained("open the folder", root):
             self._open = [os.open(root, FOLDER_FLAGS)]
 
@@ -94,22 +94,23 @@ class OpenTree:
 
     def folder(self, path: bytes) -> int:
         """The open folder at `path`, good until the next call. Raises as `spot`."""
-        if path == self._parent:
-            return self._open[-1]
         try:
-            return self._step(path.split(b"/") if path else [])
+            return self.descend(path)
         except OSError as error:
-            with explained("open the folder", self.shown(path)):
-                raise error
+            raise failure_of(error, "open the folder", self.shown(path)) from error
 
-    def _step(self, wanted: list[bytes]) -> int:
+    def descend(self, path: bytes) -> int:
+        """`folder`, for who has something to say about it: raises OSError."""
         names, opened = self._names, self._open
+        if path == self._parent:
+            return opened[-1]
+        wanted = path.split(b"/") if path else []
         shared = 0
         for have, want in zip(names, wanted, strict=False):
             if have != want:
                 break
             shared += 1
-        self._parent = b"\0"  # no path: what follows may fail half way
+        self._parent = None  # what follows may fail half way
         while len(names) > shared:
             names.pop()
             os.close(opened.pop())
@@ -124,4 +125,4 @@ class OpenTree:
 def refuse_too_deep(depth: int) -> None:
     """Raise OSError if so many folders lie one in the other."""
     if depth > DEPTH_MAX:
-        raise OSError(errno.ELOOP, f"more than {DEPTH_MAX} folders lie one in the other")
+        raise OSError(errno.ENAMETOOLONG, f"more than {DEPTH_MAX} folders lie one in the other")

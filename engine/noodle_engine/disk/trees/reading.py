@@ -13,7 +13,8 @@ import hashlib
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -33,10 +34,10 @@ WORKERS_MAX: Final = 2
 """Threads that read at once, the calling one among them."""
 
 _CHUNK_BYTES: Final = 1024 * 1024
-"""How much of a larger file is read at once, by each worker."""
-_BATCH_FILES: Final = 64
-_BATCH_BYTES: Final = 4 * 1024 * 1024
-"""A worker takes so much at a time: enough to seldom wait, little enough to end together."""
+"""How much of a large file is read at once, by each worker."""
+_LARGE_BYTES: Final = 256 * 1024
+"""From here on reading takes longer than the calls around it."""
+_FILE: Final = EntryKind.FILE
 
 Progress = Callable[[int, int], None]
 Job = tuple[bytes, os.stat_result]
@@ -90,7 +91,7 @@ def read_files(
 
 
 class _Pool:
-    """Batches of files, and the workers that take them."""
+    """The files that wait to be read, and the workers that take them."""
 
     def __init__(
         self,
@@ -108,23 +109,30 @@ class _Pool:
         self.progress = progress
         self.done = 0
         self.total = sum([status.st_size for _, status in jobs])
-        self.batches = list(_batches(jobs))
-        self.waiting = iter(self.batches)
+        large = [job for job in jobs if job[1].st_size >= _LARGE_BYTES]
+        self.large = deque(sorted(large, key=lambda job: job[1].st_size))
+        self.small = deque(job for job in jobs if job[1].st_size < _LARGE_BYTES)
         self.lock = threading.Lock()
         self.ended = False
         self.answers: list[Read] = []
         self.failure: BaseException | None = None
 
     def run(self) -> None:
-        """Read all. Every thread has ended on return, and before a failure is raised."""
+        """Read all. Every thread has ended on return, and before a failure is raised.
+
+        Small files are read by one thread alone: they are mostly calls, and two
+        threads that take turns at the interpreter's lock are slower than one.
+        The other reads the large ones, the largest first; who is done helps.
+        """
         helpers = [
             threading.Thread(target=self._work_or_tell, name="noodle-read", daemon=True)
-            for _ in range(min(WORKERS_MAX, len(self.batches)) - 1)
+            for _ in range(WORKERS_MAX - 1)
+            if self.large and len(self.large) + len(self.small) > 1
         ]
         for helper in helpers:
             helper.start()
         try:
-            self._work_or_tell()
+            self._work_or_tell(self.small)
             for helper in helpers:
                 helper.join()
         finally:  # an interruption of the waiting ends the helpers too
@@ -134,23 +142,26 @@ class _Pool:
         if self.failure is not None:
             raise self.failure
 
-    def _work_or_tell(self) -> None:
+    def _work_or_tell(self, first: deque[Job] | None = None) -> None:
         try:
-            self._work()
+            with OpenTree(self.root) as tree:
+                reader = _Reader(self, tree)
+                if first is not None:
+                    self._work(reader, first.popleft, first)
+                self._work(reader, self.large.pop, self.large)
         except BaseException as error:  # noqa: BLE001 - `run` raises it again
             self.failure = self.failure or error
             self.ended = True
 
-    def _work(self) -> None:
-        with OpenTree(self.root) as tree:
-            reader = _Reader(self, tree)
-            while not self.ended:
-                with self.lock:
-                    batch = next(self.waiting, None)
-                if batch is None:
-                    return
-                found = [read for job in batch if (read := reader.read(job)) is not None]
-                self.answers.extend(found)
+    def _work(self, reader: _Reader, take: Callable[[], Job], jobs: deque[Job]) -> None:
+        while jobs and not self.ended:
+            try:
+                job = take()
+            except IndexError:  # the other one took the last
+                return
+            read = reader.read(job)
+            if read is not None:
+                self.answers.append(read)
 
     def advance(self, count: int) -> None:
         """Count bytes that were read; ends the work when it should stop."""
@@ -179,7 +190,7 @@ class _Reader:
                 if entry is not None:
                     return Read(entry, after)
                 before = after
-        except (FileNotFoundError, NotADirectoryError, _Gone) as error:
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, _Gone) as error:
             if self.pool.may_go:
                 return None
             raise self._restless(path, "it vanished while the tree was read") from error
@@ -192,75 +203,58 @@ class _Reader:
 
     def _once(self, path: bytes, before: os.stat_result) -> tuple[TreeEntry | None, os.stat_result]:
         """Read a file once: None if its status is not what it was before."""
-        spot = self.tree.spot(path)
+        pool = self.pool
+        parent, _, name = path.rpartition(b"/")
         try:
-            descriptor = os.open(spot.name, FILE_FLAGS, dir_fd=spot.folder)
+            descriptor = os.open(name, FILE_FLAGS, dir_fd=self.tree.descend(parent))
         except OSError as error:
-            if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, a socket
+            if error.errno in (errno.ELOOP, errno.ENXIO, errno.ENODEV):  # a link, a socket
                 raise _Gone from error
             raise
         try:
-            if self.pool.from_disk:
+            if pool.from_disk:
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
             size = before.st_size
-            if size < _CHUNK_BYTES:
+            if size < _LARGE_BYTES:
                 data = os.read(descriptor, size + 1)  # one more than there was: it grew
                 local = blake3.blake3(data).hexdigest()
-                sha256 = hashlib.sha256(data).hexdigest() if self.pool.both else ""
-                self.pool.advance(len(data))
+                sha256 = hashlib.sha256(data).hexdigest() if pool.both else ""
                 size = len(data)
+                pool.advance(size)
             else:
                 local, sha256, size = self._large(descriptor)
             status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise _Gone
-            if size != status.st_size or _moment(before) != _moment(status):
+            if not _same(before, status):
+                if not stat.S_ISREG(status.st_mode):
+                    raise _Gone
                 return None, status
-            entry = TreeEntry(
-                path,
-                EntryKind.FILE,
-                status.st_mode & 0o7777,
-                status.st_uid,
-                status.st_gid,
-                size,
-                local,
-                sha256,
-                b"",
-                tree_xattrs(descriptor),
-            )
-            return entry, status
+            if size != status.st_size:
+                return None, status
+            xattrs = tree_xattrs(descriptor)
         finally:
             os.close(descriptor)
+        mode = status.st_mode & 0o7777
+        uid, gid = status.st_uid, status.st_gid
+        entry = TreeEntry(path, _FILE, mode, uid, gid, size, local, sha256, b"", xattrs)
+        return entry, status
 
     def _large(self, descriptor: int) -> tuple[str, str, int]:
         local, sha256, size = blake3.blake3(), hashlib.sha256(), 0
         while count := os.readv(descriptor, [self.buffer]):
-            local.update(self.buffer[:count])
+            chunk = self.buffer[:count]
+            local.update(chunk)
             if self.pool.both:
-                sha256.update(self.buffer[:count])
+                sha256.update(chunk)
             size += count
             self.pool.advance(count)
         return local.hexdigest(), sha256.hexdigest() if self.pool.both else "", size
 
 
-def _moment(status: os.stat_result) -> tuple[int, int, int, int]:
-    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-
-
-def _batches(jobs: Sequence[Job]) -> Iterator[list[Job]]:
-    """The jobs in batches, large files first: the workers end at about the same time."""
-    large = [job for job in jobs if job[1].st_size >= _BATCH_BYTES]
-    for job in sorted(large, key=lambda job: -job[1].st_size):
-        yield [job]
-    batch: list[Job] = []
-    size = 0
-    for job in jobs:
-        if job[1].st_size >= _BATCH_BYTES:
-            continue
-        batch.append(job)
-        size += job[1].st_size
-        if len(batch) == _BATCH_FILES or size >= _BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+def _same(before: os.stat_result, after: os.stat_result) -> bool:
+    return (
+        before.st_mtime_ns == after.st_mtime_ns
+        and before.st_size == after.st_size
+        and before.st_ino == after.st_ino
+        and before.st_dev == after.st_dev
+        and stat.S_IFMT(before.st_mode) == stat.S_IFMT(after.st_mode)
+    )

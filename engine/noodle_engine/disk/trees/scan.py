@@ -13,9 +13,10 @@ T3. A check answers what differs from the manifest, and what is there besides;
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +34,7 @@ from noodle_engine.disk.trees.stamps import (
     parse_stamps,
     stamp_of,
 )
-from noodle_engine.disk.trees.walk import Found, Special, walk_tree
+from noodle_engine.disk.trees.walk import Special, walk_tree
 
 __all__ = [
     "Checked",
@@ -103,17 +104,19 @@ def scan_tree(
     changing), CopyStopped.
     """
     fresh = time.time_ns() - STALE_NS
+    jobs: list[Job] = []
+
+    def file(path: bytes, status: os.stat_result) -> None:
+        if skip is None or not skip(path, False):
+            jobs.append((path, status))
+
     leave = None if skip is None else lambda path: skip(path, True)
-    found = walk_tree(root, leave=leave, stop=stop)
+    found = walk_tree(root, file=file, leave=leave, stop=stop)
     if skip is not None:
-        found = Found(
-            found.folders,
-            [entry for entry in found.links if not skip(entry.path, False)],
-            [special for special in found.specials if not skip(special.path, False)],
-            [job for job in found.files if not skip(job[0], False)],
-        )
+        found.links = [entry for entry in found.links if not skip(entry.path, False)]
+        found.specials = [special for special in found.specials if not skip(special.path, False)]
     read = read_files(
-        root, found.files, digests=digests, from_disk=from_disk, stop=stop, progress=progress
+        root, jobs, digests=digests, from_disk=from_disk, stop=stop, progress=progress
     )
     entries = found.folders + found.links
     entries += [entry for entry, _ in read]
@@ -159,22 +162,27 @@ def check_tree(
             extras.append(path)
         return True
 
-    found = walk_tree(root, leave=lambda path: beside(path, is_folder=True), stop=stop)
     known = stamps if stamps is not None and not full else {}
     kept: dict[bytes, Stamp] = {}
-    seen: dict[bytes, TreeEntry] = {entry.path: entry for entry in found.folders}
     jobs: list[Job] = []
-    for job in found.files:
-        path, status = job
-        if path not in expected:
-            beside(path, is_folder=False)
-            continue
+
+    def file(path: bytes, status: os.stat_result) -> None:
         old = known.get(path)
-        if old is not None and old == stamp_of(status):
+        if old == (  # written out: a Stamp for each would cost more than the look
+            status.st_dev,
+            status.st_ino,
+            status.st_size,
+            status.st_mtime_ns,
+            status.st_mode,
+            status.st_uid,
+            status.st_gid,
+        ) and (path in expected):
             kept[path] = old
-            seen[path] = expected[path]
-        else:
-            jobs.append(job)
+        elif not beside(path, is_folder=False):
+            jobs.append((path, status))
+
+    found = walk_tree(root, file=file, leave=lambda path: beside(path, is_folder=True), stop=stop)
+    seen: dict[bytes, TreeEntry] = {entry.path: entry for entry in found.folders}
     for entry in found.links:
         if not beside(entry.path, is_folder=False):
             seen[entry.path] = entry
@@ -194,7 +202,7 @@ def check_tree(
         if entry.identity == expected[entry.path].identity and status.st_mtime_ns < fresh:
             kept[entry.path] = stamp_of(status)
     return Checked(
-        changes=tuple(_changes(manifest, seen)),
+        changes=tuple(_changes(manifest, kept, seen)),
         extras=tuple(sorted(extras)),
         specials=tuple(
             sorted(
@@ -209,11 +217,11 @@ def check_tree(
     )
 
 
-def _changes(manifest: TreeManifest, seen: Mapping[bytes, TreeEntry]) -> Iterator[Change]:
+def _changes(
+    manifest: TreeManifest, same: Container[bytes], seen: Mapping[bytes, TreeEntry]
+) -> Iterator[Change]:
     for entry in manifest.entries:
-        there = seen.get(entry.path)
-        if there is entry:
-            continue
-        change = change_between(entry, there)
-        if change is not None:
-            yield change
+        if entry.path not in same:
+            change = change_between(entry, seen.get(entry.path))
+            if change is not None:
+                yield change

@@ -78,9 +78,10 @@ def fsync_tree(root: Path) -> None:
     `root` itself is left to the caller. Raises DiskError: then it is unknown
     what is durable.
     """
-    found = walk_tree(root)
+    files: list[bytes] = []
+    found = walk_tree(root, file=lambda path, _: files.append(path))
     with OpenTree(root) as tree:
-        for path, _ in found.files:
+        for path in files:
             spot = tree.spot(path)
             try:
                 _fsync(spot.name, spot.folder)
