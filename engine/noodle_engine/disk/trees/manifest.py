@@ -19,12 +19,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from functools import cached_property
+from itertools import pairwise
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import blake3
 import orjson
 
-from noodle_engine.machine.text import path_bytes, path_text
+from noodle_engine.machine.text import path_text
 
 __all__ = [
     "ENTRIES_MAX",
@@ -43,9 +46,13 @@ __all__ = [
 
 TREE_FORMAT: Final = 1
 ENTRIES_MAX: Final = 2_000_000
+_PATH = itemgetter(0)
+_NO_NAMES: Final = frozenset((b"", b".", b".."))
+_SAFE: Final = "".join(chr(code) for code in range(0x20, 0x7F) if code != 0x25)
 _Bytes = bytes
 """By another name: a manifest has a property that is called `bytes`."""
 _PLAIN = re.compile(rb"[ -$&-~]*")
+_PLAIN_PATHS = re.compile(rb"[ -$&-~\0]*")
 """Printable ASCII without `%`: bytes that stand for themselves as text."""
 
 
@@ -58,6 +65,7 @@ class EntryKind(StrEnum):
 
 
 _KINDS: Final = {kind.value: kind for kind in EntryKind}
+_LETTERS: Final = {kind: kind.value for kind in EntryKind}
 
 
 class ManifestUnreadable(ValueError):
@@ -94,8 +102,12 @@ class TreeManifest:
     """The entries of a tree, sorted by path. Made once, never changed."""
 
     def __init__(self, entries: Iterable[TreeEntry]) -> None:
-        """Sort `entries`. Raises ManifestUnreadable if two have one path, or a parent lacks."""
-        self.entries: Final = tuple(sorted(entries))
+        """Sort `entries`.
+
+        Raises ManifestUnreadable if two have one path, one lies in no folder of the
+        tree, or has unsorted extended attributes.
+        """
+        self.entries: Final = tuple(sorted(entries, key=_PATH))
         _refuse_torn(self.entries)
 
     def __eq__(self, other: object) -> bool:
@@ -116,17 +128,8 @@ class TreeManifest:
     def root(self) -> str:
         """The root of the tree (law M1)."""
         rows = [
-            (
-                name_text(entry.path),
-                entry.kind.value,
-                entry.mode,
-                entry.uid,
-                entry.gid,
-                entry.blake3,
-                name_text(entry.link) if entry.link else "",
-                _xattrs_out(entry.xattrs),
-            )
-            for entry in self.entries
+            (path, _LETTERS[kind], mode, uid, gid, digest, _stored(link), _xattrs_out(xattrs))
+            for path, (_, kind, mode, uid, gid, _, digest, _, link, xattrs) in self._with_texts()
         ]
         canonical = orjson.dumps([TREE_FORMAT, rows])
         return f"tree:{blake3.blake3(canonical).hexdigest()}"
@@ -145,20 +148,38 @@ class TreeManifest:
         """It as JSON: the same tree with the same digests gives the same bytes."""
         rows = [
             (
-                name_text(entry.path),
-                entry.kind.value,
-                entry.mode,
-                entry.uid,
-                entry.gid,
-                entry.size,
-                entry.blake3,
-                entry.sha256,
-                name_text(entry.link) if entry.link else "",
-                _xattrs_out(entry.xattrs),
+                path,
+                _LETTERS[kind],
+                mode,
+                uid,
+                gid,
+                size,
+                digest,
+                sha256,
+                _stored(link),
+                _xattrs_out(xattrs),
             )
-            for entry in self.entries
+            for path, (
+                _,
+                kind,
+                mode,
+                uid,
+                gid,
+                size,
+                digest,
+                sha256,
+                link,
+                xattrs,
+            ) in self._with_texts()
         ]
         return orjson.dumps({"format": TREE_FORMAT, "entries": rows}) + b"\n"
+
+    def _with_texts(self) -> Iterator[tuple[str, TreeEntry]]:
+        """Its entries, each with its path as it is stored."""
+        joined = b"\0".join([entry.path for entry in self.entries])
+        if self.entries and _PLAIN_PATHS.fullmatch(joined):  # all at once: nearly every tree is so
+            return zip(joined.decode("ascii").split("\0"), self.entries, strict=True)
+        return ((_stored(entry.path), entry) for entry in self.entries)
 
     @classmethod
     def parse(cls, data: _Bytes) -> TreeManifest:
@@ -173,7 +194,7 @@ class TreeManifest:
             found = cls(_entry_of(row) for row in rows)
         except ManifestUnreadable:
             raise
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise ManifestUnreadable(f"it is no manifest of a tree: {error}") from error
         if found.encode() != data:
             raise ManifestUnreadable("it is not in canonical form")
@@ -257,6 +278,7 @@ def _refuse_torn(entries: tuple[TreeEntry, ...]) -> None:
     """Raise ManifestUnreadable unless each path is there once, below a folder of the tree."""
     folders: set[bytes] = set()
     last: bytes | None = None
+    inside: bytes | None = None
     for entry in entries:
         path = entry.path
         if path == last:
@@ -264,24 +286,54 @@ def _refuse_torn(entries: tuple[TreeEntry, ...]) -> None:
         last = path
         if path:
             parent, _, name = path.rpartition(b"/")
-            if parent not in folders or name in (b"", b".", b"..") or b"\0" in name:
+            if parent != inside and parent not in folders:
                 raise ManifestUnreadable(f"{name_text(path)} is in no folder of the tree")
+            inside = parent
+            if name in _NO_NAMES or b"\0" in name or path.startswith(b"/"):
+                raise ManifestUnreadable(f"{name_text(path)} names nothing in the tree")
         elif entry.kind is not EntryKind.FOLDER:
             raise ManifestUnreadable("the tree itself is no folder")
         if entry.kind is EntryKind.FOLDER:
             folders.add(path)
+        if entry.xattrs:
+            _refuse_unsorted(entry)
     if entries and last is not None and b"" not in folders:
         raise ManifestUnreadable("the tree's own folder is missing")
 
 
+def _refuse_unsorted(entry: TreeEntry) -> None:
+    names = [name for name, _ in entry.xattrs]
+    if any(first >= second for first, second in pairwise(names)):
+        raise ManifestUnreadable(f"the attributes of {name_text(entry.path)} are not sorted")
+
+
 def _xattrs_out(xattrs: tuple[tuple[str, bytes], ...]) -> tuple[tuple[str, str], ...]:
-    return tuple([(name, value.hex()) for name, value in xattrs]) if xattrs else ()
+    if not xattrs:
+        return ()
+    return tuple(
+        [(_stored(name.encode("utf-8", "surrogateescape")), value.hex()) for name, value in xattrs]
+    )
+
+
+def _stored(raw: bytes) -> str:
+    """Bytes as the text that a manifest stores: what is no plain ASCII is percent-encoded.
+
+    Unlike `path_text`, which asks the interpreter what is printable: the next one
+    knows more characters, and a root must not depend on that.
+    """
+    if not raw:
+        return ""
+    return raw.decode("ascii") if _PLAIN.fullmatch(raw) else quote_from_bytes(raw, safe=_SAFE)
 
 
 def _entry_of(row: list[Any]) -> TreeEntry:
     """Read a row; that it is canonical is checked by writing it again."""
     path, kind, mode, uid, gid, size, digest, sha256, link, xattrs = row
-    pairs = tuple([(name, bytes.fromhex(value)) for name, value in xattrs]) if xattrs else ()
+    if not type(mode) is type(uid) is type(gid) is type(size) is int:
+        raise TypeError("a number is none")
+    if not type(path) is type(digest) is type(sha256) is type(link) is str:
+        raise TypeError("a text is none")
+    pairs = tuple([_xattr_of(name, value) for name, value in xattrs]) if xattrs else ()
     raw_link = _raw(link) if link else b""
     # Positional: a release may have a hundred thousand.
     return TreeEntry(
@@ -289,5 +341,11 @@ def _entry_of(row: list[Any]) -> TreeEntry:
     )
 
 
+def _xattr_of(name: Any, value: Any) -> tuple[str, bytes]:
+    if type(name) is not str:
+        raise TypeError("the name of an extended attribute is no text")
+    return _raw(name).decode("utf-8", "surrogateescape"), bytes.fromhex(value)
+
+
 def _raw(text: str) -> bytes:
-    return path_bytes(text) if "%" in text or not text.isascii() else text.encode("ascii")
+    return unquote_to_bytes(text) if "%" in text else text.encode()

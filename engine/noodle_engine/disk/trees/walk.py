@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,6 +26,9 @@ __all__ = ["TREE_XATTRS_LEFT_OUT", "Found", "Special", "tree_xattrs", "walk_tree
 TREE_XATTRS_LEFT_OUT: Final = (*XATTRS_LEFT_OUT, "security.selinux", "security.SMACK64")
 """The system labels a tree by where it lies: the same tree has others elsewhere."""
 
+_ENCODING: Final = sys.getfilesystemencoding()
+_ERRORS: Final = sys.getfilesystemencodeerrors()
+"""What `os.fsencode` asks for each time."""
 _KIND: Final = 0o170000
 _FILE: Final = stat.S_IFREG
 _SPECIAL: Final = {
@@ -148,7 +152,7 @@ class _Walk:
         below: list[bytes] = []
         prefix = path + b"/" if path else b""
         # By local names: this runs for each of a hundred thousand names.
-        file, look, encode = self.file, os.stat, os.fsencode
+        file, look = self.file, os.stat
         names = os.listdir(descriptor)
         self.count += len(names)
         if self.count > ENTRIES_MAX:
@@ -158,7 +162,7 @@ class _Walk:
                 status = look(text, dir_fd=descriptor, follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            name = encode(text)
+            name = text.encode(_ENCODING, _ERRORS)
             kind = status.st_mode & _KIND
             if kind == _FILE:
                 file(prefix + name, status)
