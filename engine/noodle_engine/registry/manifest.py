@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Final
 
 from noodle_engine.machine.plan import HealthCheck, Hook
+from noodle_engine.registry.tree_options import TreeOptions
 
 __all__ = [
     "MANIFEST_BYTES_MAX",
     "MANIFEST_FORMAT",
     "MANIFEST_NAME",
-    "DirectorySection",
     "ReleaseManifest",
     "ServiceSection",
     "parse_manifest",
@@ -27,18 +27,6 @@ __all__ = [
 MANIFEST_FORMAT: Final = 1
 MANIFEST_NAME: Final = "noodle.toml"
 MANIFEST_BYTES_MAX: Final = 256 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class DirectorySection:
-    """What `[target]` says besides the path, for kind `directory`."""
-
-    layout: str = "link"
-    mutable: tuple[str, ...] = ()
-    unmanaged: tuple[str, ...] = ()
-    immutable: bool = False
-    quiesce: tuple[str, ...] = ()
-    unquiesce: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +46,8 @@ class ServiceSection:
 class ReleaseManifest:
     """One release. `payload` is relative to its folder, `target` absolute.
 
-    `options` are the `[target]` keys of a kind that a plug-in brings.
+    `options` go into a plan by value: the text of `directory`, or the `[target]`
+    keys of a kind that a plug-in brings.
     """
 
     name: str
@@ -76,7 +65,7 @@ class ReleaseManifest:
     compatible_from: str | None = None
     health: tuple[HealthCheck, ...] = ()
     hooks: tuple[Hook, ...] = ()
-    directory: DirectorySection | None = None
+    directory: TreeOptions | None = None
     service: ServiceSection | None = None
     options: dict[str, str] = field(default_factory=dict)
 

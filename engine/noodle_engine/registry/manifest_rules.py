@@ -29,12 +29,12 @@ from noodle_engine.registry.failures import ManifestInvalid, NameRefused, Versio
 from noodle_engine.registry.manifest import (
     MANIFEST_BYTES_MAX,
     MANIFEST_FORMAT,
-    DirectorySection,
     ReleaseManifest,
     ServiceSection,
 )
 from noodle_engine.registry.manifest_problems import explain_problems
 from noodle_engine.registry.names import check_name
+from noodle_engine.registry.tree_options import TreeOptions, mutable_problems, pattern_problem
 from noodle_engine.registry.versions import VersionRange, check_version
 
 __all__ = ["read_manifest"]
@@ -122,6 +122,20 @@ def _socket(text: str) -> str:
     elif scheme != "unix" or not rest.startswith("/"):
         raise ValueError("write tcp:HOST:PORT or unix:/PATH")
     return text
+
+
+def _pattern(text: str) -> str:
+    problem = pattern_problem(text)
+    if problem is not None:
+        raise ValueError(problem)
+    return text
+
+
+def _mutable(texts: list[str]) -> list[str]:
+    problems = mutable_problems(texts)
+    if problems:
+        raise ValueError("; ".join(problems))
+    return texts
 
 
 def _env_name(text: str) -> str:
@@ -245,20 +259,33 @@ class _Target(_Strict):
 
 class _DirectoryTarget(_Target):
     layout: Literal["link", "tree"] = "link"
-    mutable: Texts = []
-    unmanaged: Texts = []
+    mutable: Annotated[Texts, AfterValidator(_mutable)] = []
+    unmanaged: Annotated[
+        list[Annotated[Text, AfterValidator(_pattern)]], Field(max_length=LIST_LENGTH_MAX)
+    ] = []
     immutable: bool = False
     quiesce: Command | None = None
     unquiesce: Command | None = None
 
-    def plain(self) -> DirectorySection:
-        return DirectorySection(
+    @model_validator(mode="after")
+    def _stopped_and_started(self) -> _DirectoryTarget:
+        if (self.quiesce is None) != (self.unquiesce is None):
+            there, missing = ("quiesce", "unquiesce")
+            if self.quiesce is None:
+                there, missing = missing, there
+            raise ValueError(f"`{there}` needs `{missing}`: who stops writers starts them again")
+        if self.quiesce is not None and not self.mutable:
+            raise ValueError("`quiesce` stops who writes mutable paths: `mutable` must name some")
+        return self
+
+    def plain(self) -> TreeOptions:
+        return TreeOptions.of(
             layout=self.layout,
-            mutable=tuple(self.mutable),
-            unmanaged=tuple(self.unmanaged),
+            mutable=self.mutable,
+            unmanaged=self.unmanaged,
             immutable=self.immutable,
-            quiesce=tuple(self.quiesce or ()),
-            unquiesce=tuple(self.unquiesce or ()),
+            quiesce=self.quiesce or (),
+            unquiesce=self.unquiesce or (),
         )
 
 
@@ -368,6 +395,7 @@ def _model_for(raw: dict[str, Any]) -> type[_Release]:
 
 def _plain(valid: _Release) -> ReleaseManifest:
     component = valid.component
+    directory = valid.target.plain() if isinstance(valid.target, _DirectoryTarget) else None
     extra = valid.target.__pydantic_extra__ if isinstance(valid.target, _PlugInTarget) else None
     return ReleaseManifest(
         name=component.name,
@@ -385,9 +413,9 @@ def _plain(valid: _Release) -> ReleaseManifest:
         compatible_from=component.compatible_from,
         health=tuple(check.plain() for check in valid.health),
         hooks=tuple(hook.plain() for hook in valid.hooks),
-        directory=(valid.target.plain() if isinstance(valid.target, _DirectoryTarget) else None),
+        directory=directory,
         service=valid.service.plain() if isinstance(valid, _ServiceRelease) else None,
-        options=dict(extra or {}),
+        options=directory.to_text() if directory else dict(extra or {}),
     )
 
 

@@ -15,11 +15,11 @@ from noodle_engine.registry.failures import ManifestInvalid
 from noodle_engine.registry.lint import lint
 from noodle_engine.registry.manifest import (
     MANIFEST_BYTES_MAX,
-    DirectorySection,
     ReleaseManifest,
     ServiceSection,
     parse_manifest,
 )
+from noodle_engine.registry.tree_options import TreeOptions
 from tests.unit.registry.releases import make_release, make_store
 
 WHOLE = """\
@@ -145,14 +145,17 @@ def test_a_directorys_and_a_services_own_keys_are_read() -> None:
         'path = "/srv/web/current"\nlayout = "tree"\nmutable = ["uploads/"]\n'
         'unmanaged = ["*.pid"]\nimmutable = true\nquiesce = ["stop"]\nunquiesce = ["start"]',
     )
-    assert parse(directory).directory == DirectorySection(
+    found = parse(directory)
+    assert found.directory == TreeOptions(
         layout="tree",
-        mutable=("uploads/",),
+        mutable=(b"uploads",),
         unmanaged=("*.pid",),
         immutable=True,
         quiesce=("stop",),
         unquiesce=("start",),
+        mutable_folders=frozenset({b"uploads"}),
     )
+    assert TreeOptions.from_text(found.options) == found.directory
     service = changed('kind = "file"', 'kind = "service"') + (
         '[service]\ncommand = ["{release}/bin/web"]\n'
         'sockets = ["tcp:0.0.0.0:8080", "unix:/run/w"]\n'
@@ -168,6 +171,38 @@ def test_a_directorys_and_a_services_own_keys_are_read() -> None:
     )
     for kind in ("python", "compiler", "sqlite"):
         assert parse(changed('kind = "file"', f'kind = "{kind}"')).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("keys", "word"),
+    [
+        ('mutable = ["/uploads"]', "absolute"),
+        ('mutable = ["../uploads"]', "`..`"),
+        ('mutable = ["."]', "`.`"),
+        ('mutable = ["a//b"]', "doubled"),
+        ('mutable = [""]', "at least 1 character"),
+        ('mutable = [".noodle/x"]', "Noodle's own"),
+        ('mutable = ["a/", "a"]', "twice"),
+        ('mutable = ["a/b", "a/"]', "in the other"),
+        ('unmanaged = ["!kept"]', "taken back"),
+        ('unmanaged = ["a/**/b"]', "`**`"),
+        ('unmanaged = ["*"]', "everything"),
+        ('unmanaged = ["/"]', "name something"),
+        ('unmanaged = ["[z-a]"]', "brackets"),
+        ("unmanaged = ['a\\b']", "brackets"),
+        ('mutable = ["a"]\nquiesce = ["stop"]', "needs `unquiesce`"),
+        ('mutable = ["a"]\nunquiesce = ["start"]', "needs `quiesce`"),
+        ('quiesce = ["stop"]\nunquiesce = ["start"]', "`mutable` must name some"),
+        ('layout = "copy"', "layout"),
+    ],
+)
+def test_a_directorys_options_are_refused_with_what_is_wrong(keys: str, word: str) -> None:
+    text = changed('kind = "file"', 'kind = "directory"').replace(
+        'path = "/srv/web/web.py"', f'path = "/srv/web/current"\n{keys}'
+    )
+    (problem,) = problems(text)
+    assert problem.startswith("line ")
+    assert word in problem
 
 
 def test_a_plug_ins_target_keys_are_options_and_must_be_text() -> None:
