@@ -29,7 +29,7 @@ from noodle_engine.disk import calls
 from noodle_engine.disk.failures import AttributesNotKept, CopyStopped, explained, failure_of
 from noodle_engine.disk.files import NO_CLONE, Owner, set_attributes
 from noodle_engine.disk.trees.manifest import EntryKind, TreeEntry, TreeManifest
-from noodle_engine.disk.trees.places import Place, give_attributes, new_file, where
+from noodle_engine.disk.trees.places import Place, explained_at, give_attributes, new_file, where
 from noodle_engine.disk.trees.reach import FILE_FLAGS, OpenTree, Spot
 from noodle_engine.disk.trees.remove import remove_tree
 from noodle_engine.disk.trees.sharing import Sharing, probe_sharing, share_file
@@ -135,11 +135,11 @@ def copy_file(
 
     Raises DiskError (FileExistsError's among them), AttributesNotKept, CopyStopped.
     """
-    name, folder, shown = where(source)
-    with explained("read", shown()):
+    name, folder, _ = where(source)
+    with explained_at("read", source):
         reading = os.open(name, FILE_FLAGS, dir_fd=folder)
     try:
-        with explained("read", shown()):
+        with explained_at("read", source):
             status = os.fstat(reading)
             if not stat.S_ISREG(status.st_mode):
                 raise OSError(errno.EINVAL, "not a regular file")

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from noodle_engine.disk.failures import explained
+from noodle_engine.disk.failures import explained, failure_of
 from noodle_engine.disk.files import Owner, set_attributes
 from noodle_engine.disk.trees.manifest import TreeEntry
 from noodle_engine.disk.trees.reach import Spot
 from noodle_engine.disk.trees.walk import TREE_XATTRS_LEFT_OUT
 
-__all__ = ["Place", "give_attributes", "new_file", "where"]
+__all__ = ["Place", "explained_at", "give_attributes", "new_file", "where"]
 
 Place = Path | Spot
 """A name: by its path, or by its open folder (`OpenTree.spot`), however deep that is."""
@@ -31,6 +31,16 @@ def where(place: Place) -> tuple[bytes | Path, int | None, Callable[[], Path]]:
     if isinstance(place, Spot):
         return place.name, place.folder, lambda: place.path
     return place, None, lambda: place
+
+
+@contextmanager
+def explained_at(doing: str, place: Place) -> Iterator[None]:
+    """`explained`, with the path made only where it is needed: that takes longer than a call."""
+    try:
+        yield
+    except OSError as error:
+        path = place.path if isinstance(place, Spot) else place
+        raise failure_of(error, doing, path) from error
 
 
 @contextmanager

@@ -32,6 +32,7 @@ from noodle_engine.disk.trees.stamps import (
     Stamp,
     encode_stamps,
     parse_stamps,
+    stamp_fields,
     stamp_of,
 )
 from noodle_engine.disk.trees.walk import Special, walk_tree
@@ -165,18 +166,11 @@ def check_tree(
     known = stamps if stamps is not None and not full else {}
     kept: dict[bytes, Stamp] = {}
     jobs: list[Job] = []
+    fields = stamp_fields
 
     def file(path: bytes, status: os.stat_result) -> None:
         old = known.get(path)
-        if old == (  # written out: a Stamp for each would cost more than the look
-            status.st_dev,
-            status.st_ino,
-            status.st_size,
-            status.st_mtime_ns,
-            status.st_mode,
-            status.st_uid,
-            status.st_gid,
-        ) and (path in expected):
+        if old is not None and old == fields(status) and path in expected:
             kept[path] = old
         elif not beside(path, is_folder=False):
             jobs.append((path, status))

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Final
 
 from noodle_engine.disk import calls
-from noodle_engine.disk.failures import explained, failure_of
+from noodle_engine.disk.failures import failure_of
 from noodle_engine.disk.files import NO_CLONE
 from noodle_engine.disk.names import probe_files
 from noodle_engine.disk.trees.manifest import TreeEntry
-from noodle_engine.disk.trees.places import Place, give_attributes, new_file, where
+from noodle_engine.disk.trees.places import Place, explained_at, give_attributes, new_file, where
 from noodle_engine.disk.trees.reach import FILE_FLAGS
 
 __all__ = ["Sharing", "probe_sharing", "share_file"]
@@ -114,8 +114,8 @@ def _link(source: Place, target: Place) -> bool:
 
 def _clone(source: Place, target: Place, entry: TreeEntry) -> bool:
     """Make a clone; False, and no target, where the file system cannot."""
-    name, folder, shown = where(source)
-    with explained("read", shown()):
+    name, folder, _ = where(source)
+    with explained_at("read", source):
         reading = os.open(name, FILE_FLAGS, dir_fd=folder)
     try:
         with new_file(target) as (writing, path):

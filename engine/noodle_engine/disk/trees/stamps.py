@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 import blake3
 
-__all__ = ["STALE_NS", "Stamp", "encode_stamps", "parse_stamps", "stamp_of"]
+__all__ = ["STALE_NS", "Stamp", "encode_stamps", "parse_stamps", "stamp_fields", "stamp_of"]
 
 STALE_NS: Final = 20_000_000
 """A file that was changed so short before it was read gets no stamp: a change after
@@ -46,17 +47,15 @@ class Stamp(NamedTuple):
     gid: int
 
 
+stamp_fields: Final[Callable[[os.stat_result], tuple[int, ...]]] = attrgetter(
+    "st_dev", "st_ino", "st_size", "st_mtime_ns", "st_mode", "st_uid", "st_gid"
+)
+"""The fields of `stamp_of`, as a plain tuple that equals it: for a hundred thousand files."""
+
+
 def stamp_of(status: os.stat_result) -> Stamp:
     """The stamp that a file with this status has."""
-    return Stamp(
-        status.st_dev,
-        status.st_ino,
-        status.st_size,
-        status.st_mtime_ns,
-        status.st_mode,
-        status.st_uid,
-        status.st_gid,
-    )
+    return Stamp._make(stamp_fields(status))
 
 
 def encode_stamps(root: str, stamps: Mapping[bytes, Stamp]) -> bytes:
