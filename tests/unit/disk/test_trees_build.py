@@ -444,6 +444,13 @@ def test_the_probe_tells_what_works_and_leaves_nothing(tmp_path: Path) -> None:
         probe_sharing(tmp_path / "nowhere", hard_links=True)
 
 
+def test_the_probe_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    (tmp_path / ".noodle-probe-1-0").write_bytes(b"")
+    os.link(tmp_path / ".noodle-probe-1-0", tmp_path / ".noodle-probe-1-0-link")
+    probe_sharing(tmp_path, hard_links=True)
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_full_inode_table_is_a_full_disk(tmp_path: Path) -> None:
     need_root()
     folders = [TreeEntry(b"", EntryKind.FOLDER, 0o755, 0, 0)]
@@ -479,6 +486,10 @@ def test_a_spot_follows_no_link_and_names_what_is_missing(tmp_path: Path) -> Non
         spot = tree.spot(b"folder/in/file")
         assert spot.path == tmp_path / "folder" / "in" / "file"
         assert os.stat(spot.folder).st_ino == (tmp_path / "folder" / "in").stat().st_ino
+        with pytest.raises(DiskFailed):
+            tree.spot(b"folder/no/x")
+        again = tree.spot(b"folder/in/file")  # what failed half way left it elsewhere
+        assert os.stat(again.folder).st_ino == (tmp_path / "folder" / "in").stat().st_ino
         assert os.stat(tree.spot(b"top").folder).st_ino == tmp_path.stat().st_ino
         assert os.stat(tree.descriptor).st_ino == tmp_path.stat().st_ino
     assert os.listdir("/proc/self/fd") == before

@@ -240,6 +240,41 @@ def test_a_file_that_changes_once_is_read_as_it_is_then(tmp_path: Path, size: in
     assert stamp_of(status) == stamp_of(path.stat())
 
 
+@pytest.mark.parametrize("part", ["time", "inode", "nothing"])
+def test_a_file_is_read_again_if_its_status_was_another_one_before(
+    tmp_path: Path, part: str
+) -> None:
+    """R1. As many bytes are read as were there each time."""
+    root = small_tree(tmp_path / "tree")
+    path = root / "lib" / "two"
+    before = path.stat()
+    if part == "time":
+        os.utime(path, ns=(OLD_NS, OLD_NS + 1))
+    elif part == "inode":
+        (tmp_path / "other").write_bytes(b"33")
+        os.utime(tmp_path / "other", ns=(OLD_NS, OLD_NS))
+        (tmp_path / "other").rename(path)
+    done: list[int] = []
+    read_files(
+        root, [(b"lib/two", before)], digests=Digests.LOCAL, progress=lambda n, _: done.append(n)
+    )
+    assert done[-1] == (2 if part == "nothing" else 4)
+
+
+def test_a_failure_ends_the_other_thread_too_and_is_the_one_told(tmp_path: Path) -> None:
+    root = small_tree(tmp_path / "tree")
+    size = 1 << 30
+    with (root / "large").open("wb") as opened:
+        opened.truncate(size)
+    jobs = [(name, (root / os.fsdecode(name)).stat()) for name in (b"large", b"lib/one")]
+    (root / "lib" / "one").unlink()
+    done = [0]
+    with pytest.raises(DiskFailed) as caught:
+        read_files(root, jobs, digests=Digests.LOCAL, progress=lambda count, _: done.append(count))
+    assert caught.value.path == root / "lib" / "one"
+    assert done[-1] < size
+
+
 @pytest.mark.parametrize("changes", [LOOKS_MAX - 1, LOOKS_MAX])
 def test_a_file_that_keeps_changing_is_read_so_often_and_then_named(
     tmp_path: Path, changes: int
@@ -574,6 +609,20 @@ def test_stamps_with_a_right_digest_and_wrong_lengths_are_junk(shape: tuple[int,
     body = struct.pack("<QQQ", *shape)
     data = b"noodle-stamps 1\n" + blake3.blake3(body).digest() + body
     assert parse_stamps(data) is None
+
+
+def test_stamps_of_more_or_fewer_paths_than_rows_are_junk() -> None:
+    """S2. Whoever wrote them, with the right digest."""
+    row = struct.pack("<QQqqIII", *range(7))
+    for paths in (b"a\0b", b"a"):
+        count = 3 - len(paths.split(b"\0"))
+        body = struct.pack("<QQQ", 1, count, len(paths)) + b"r" + paths + row * count
+        assert parse_stamps(b"noodle-stamps 1\n" + blake3.blake3(body).digest() + body) is None
+    body = struct.pack("<QQQ", 1, 1, 1) + b"r" + b"a" + row
+    assert parse_stamps(b"noodle-stamps 1\n" + blake3.blake3(body).digest() + body) == (
+        "r",
+        {b"a": Stamp(*range(7))},
+    )
 
 
 def test_a_mounted_folder_is_read_as_part_of_the_tree(tmp_path: Path) -> None:
