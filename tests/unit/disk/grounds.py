@@ -26,6 +26,28 @@ def run(*argv: str | Path) -> None:
 
 
 @contextmanager
+def as_nobody(place: Path) -> Iterator[None]:
+    """Run as a user whom modes bind, in `place`: by relative paths only.
+
+    The way to `place` stays closed to that user, as it is; where the suite runs
+    as such a user, nothing changes but the working folder.
+    """
+    before, root = os.getcwd(), os.geteuid() == 0
+    os.chdir(place)
+    if root:
+        place.chmod(0o777)
+        os.setegid(65534)
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+            os.setegid(0)
+        os.chdir(before)
+
+
+@contextmanager
 def mounted(where: Path, *options: str | Path) -> Iterator[Path]:
     """Mount something at `where`, a folder that is made if need be."""
     if not where.exists():

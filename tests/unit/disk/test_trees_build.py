@@ -33,6 +33,7 @@ from noodle_engine.disk.trees.build import (
 from noodle_engine.disk.trees.manifest import EntryKind, TreeEntry, TreeManifest
 from noodle_engine.disk.trees.scan import scan_tree
 from tests.unit.disk.grounds import (
+    as_nobody,
     copy_tree,
     deep,
     full_of_oddities,
@@ -118,21 +119,11 @@ def test_folders_that_even_their_owner_may_not_write_are_finished_from_the_deepe
         for path, mode in ((b"", 0o555), (b"a", 0), (b"a/b", 0o111), (b"a/b/c", 0o500), (b"z", 0))
     ]
     manifest = TreeManifest(folders)
-    place = tmp_path / "place"
-    place.mkdir()
     need_root()
-    os.chown(place, 65534, 65534)
-    for folder in (place, *place.parents)[:5]:
-        folder.chmod(0o755)
-    os.setegid(65534)
-    os.seteuid(65534)
-    try:
-        make_tree_folders(place / "tree", manifest)
-        finish_folders(place / "tree", manifest)
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
-    assert scan_tree(place / "tree").manifest == manifest
+    with as_nobody(tmp_path):
+        make_tree_folders(Path("tree"), manifest)
+        finish_folders(Path("tree"), manifest)
+    assert scan_tree(tmp_path / "tree").manifest == manifest
 
 
 def test_a_root_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
@@ -290,14 +281,8 @@ def test_an_attribute_that_cannot_be_set_is_named(tmp_path: Path) -> None:
     assert caught.value.attribute == "attribute nonsense.x"
     need_root()
     link = TreeEntry(b"link", EntryKind.LINK, 0, 12345, 12345, link=b"x")
-    for folder in (tmp_path, *tmp_path.parents)[:4]:
-        folder.chmod(0o777)
-    os.seteuid(65534)
-    try:
-        with pytest.raises(AttributesNotKept):
-            place_link(tmp_path / "link", link)
-    finally:
-        os.seteuid(0)
+    with as_nobody(tmp_path), pytest.raises(AttributesNotKept):
+        place_link(Path("link"), link)
 
 
 def test_a_link_has_its_text_and_owner_and_replaces_nothing(tmp_path: Path) -> None:
@@ -350,13 +335,8 @@ def test_a_file_that_may_not_be_linked_is_to_be_copied(tmp_path: Path) -> None:
     assert file_entry(tmp_path / "copy")._replace(path=b"source") == entry
     if Path("/proc/sys/fs/protected_hardlinks").read_bytes().strip() != b"1":
         return
-    for folder in (tmp_path, *tmp_path.parents)[:4]:
-        folder.chmod(0o777)
-    os.seteuid(65534)
-    try:
-        assert share_file(source, tmp_path / "new", entry, Sharing.HARD_LINK) is False
-    finally:
-        os.seteuid(0)
+    with as_nobody(tmp_path):
+        assert share_file(Path("source"), Path("new"), entry, Sharing.HARD_LINK) is False
     assert not (tmp_path / "new").exists()
 
 
@@ -367,14 +347,8 @@ def test_a_place_that_may_not_be_written_is_no_reason_to_copy(tmp_path: Path) ->
     os.chown(source, 65534, 65534)
     entry = file_entry(source)
     closed.mkdir(mode=0o755)
-    for folder in (tmp_path, *tmp_path.parents)[:4]:
-        folder.chmod(0o755)
-    os.seteuid(65534)
-    try:
-        with pytest.raises(DiskDenied):
-            share_file(source, closed / "new", entry, Sharing.HARD_LINK)
-    finally:
-        os.seteuid(0)
+    with as_nobody(tmp_path), pytest.raises(DiskDenied):
+        share_file(Path("source"), Path("closed/new"), entry, Sharing.HARD_LINK)
 
 
 def test_on_another_mount_a_file_is_to_be_copied(tmp_path: Path) -> None:

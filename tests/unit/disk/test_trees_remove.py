@@ -18,6 +18,7 @@ from noodle_engine.disk.trees.scan import scan_tree
 from noodle_engine.disk.trees.syncing import ended_within, fsync_tree, sync_file_system
 from tests.conftest import require_system
 from tests.unit.disk.grounds import (
+    as_nobody,
     deep,
     full_of_oddities,
     image,
@@ -117,17 +118,12 @@ def test_folders_that_their_owner_may_not_write_or_read_are_opened(tmp_path: Pat
         (folder / "in").mkdir(parents=True)
         (folder / "in" / "file").write_bytes(b"123")
     run("chown", "-R", "65534:65534", root)
-    for folder in (tmp_path, *tmp_path.parents)[:4]:
-        folder.chmod(0o777)
     for mode in (0o500, 0o000, 0o300, 0o111):
         (root / f"{mode:o}" / "in").chmod(mode)
         (root / f"{mode:o}").chmod(mode)
     root.chmod(0)
-    os.seteuid(65534)
-    try:
-        assert remove_tree(root) == 12
-    finally:
-        os.seteuid(0)
+    with as_nobody(tmp_path):
+        assert remove_tree(Path("tree")) == 12
     assert not root.exists()
 
 
@@ -137,15 +133,9 @@ def test_what_another_user_owns_is_denied_and_named(tmp_path: Path) -> None:
     (root / "roots").mkdir(parents=True)
     (root / "roots" / "file").write_bytes(b"")
     os.chown(root, 65534, 65534)
-    for folder in (tmp_path, *tmp_path.parents)[:4]:
-        folder.chmod(0o777)
-    os.seteuid(65534)
-    try:
-        with pytest.raises(DiskDenied) as caught:
-            remove_tree(root)
-    finally:
-        os.seteuid(0)
-    assert caught.value.path == root / "roots" / "file"
+    with as_nobody(tmp_path), pytest.raises(DiskDenied) as caught:
+        remove_tree(Path("tree"))
+    assert caught.value.path == Path("tree/roots/file")
     assert (root / "roots" / "file").exists()
 
 
