@@ -25,11 +25,13 @@ from noodle_engine.disk.trees.stamps import (
     parse_stamps,
     stamp_of,
 )
+from noodle_engine.disk.trees.syncing import sync_file_system
 from noodle_engine.disk.trees.walk import Special
 from tests.unit.disk.grounds import (
     as_nobody,
     deep,
     full_of_oddities,
+    image,
     mounted,
     need_root,
     odd_for_root,
@@ -607,6 +609,24 @@ def test_stamps_of_more_or_fewer_paths_than_rows_are_junk() -> None:
         "r",
         {b"a": Stamp(*range(7))},
     )
+
+
+def test_from_the_disk_means_from_the_disk(tmp_path: Path) -> None:
+    """A block of the image is changed behind the mounted file system's back."""
+    need_root()
+    disk_image = image(tmp_path / "image", "ext4", 8)
+    with mounted(tmp_path / "disk", "-o", "loop", disk_image) as disk:
+        content = os.urandom(4096)
+        (disk / "file").write_bytes(content)
+        sync_file_system(disk, fall_back=lambda: None)
+        stamped = scan_tree(disk)
+        with disk_image.open("r+b") as opened:
+            opened.seek(opened.read().index(content))
+            opened.write(b"damaged!")
+        assert check_tree(disk, stamped.manifest, full=True).changes == ()
+        checked = check_tree(disk, stamped.manifest, full=True, from_disk=True)
+        assert names(checked.changes) == [(ChangeKind.CHANGED, b"file")]
+        assert scan_tree(disk, from_disk=True).manifest.root != stamped.manifest.root
 
 
 def test_a_mounted_folder_is_read_as_part_of_the_tree(tmp_path: Path) -> None:

@@ -47,7 +47,9 @@ class OpenTree:
     """A tree whose folders are opened as they are needed. For one thread at a time.
 
     The folders that lead to the last spot stay open, so that spots in the order
-    of their paths cost about one opening a folder. Bound: DEPTH_MAX descriptors.
+    of their paths cost about one opening a folder. A spot is good until the next
+    one: who needs two places at once opens the tree twice. Bound: DEPTH_MAX
+    descriptors.
     """
 
     def __init__(self, root: Path) -> None:

@@ -1,6 +1,7 @@
 """Reading the files of a tree: content and extended attributes, by two threads.
 
-Owns how a file that changes meanwhile is looked at again. It reads only.
+Owns how a file that changes meanwhile is looked at again, and how the work is
+shared out. It reads only.
 
 Laws
 R1. What is answered for a file was read between two equal looks at its status.
@@ -14,7 +15,7 @@ import os
 import stat
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -22,11 +23,12 @@ from typing import Final, NamedTuple
 import blake3
 
 from noodle_engine.disk.failures import CopyStopped, DiskFailed, failure_of
+from noodle_engine.disk.files import Progress
 from noodle_engine.disk.trees.manifest import EntryKind, TreeEntry
 from noodle_engine.disk.trees.reach import FILE_FLAGS, OpenTree
 from noodle_engine.disk.trees.walk import tree_xattrs
 
-__all__ = ["LOOKS_MAX", "WORKERS_MAX", "Digests", "Job", "Progress", "Read", "read_files"]
+__all__ = ["LOOKS_MAX", "WORKERS_MAX", "Digests", "Job", "Read", "read_files"]
 
 LOOKS_MAX: Final = 8
 """How often a file that changes while it is read is read."""
@@ -39,7 +41,6 @@ _LARGE_BYTES: Final = 256 * 1024
 """From here on reading takes longer than the calls around it."""
 _FILE: Final = EntryKind.FILE
 
-Progress = Callable[[int, int], None]
 Job = tuple[bytes, os.stat_result]
 """A file's path in the tree, and the status it had when it was looked at."""
 
@@ -110,7 +111,7 @@ class _Pool:
         self.done = 0
         self.total = sum([status.st_size for _, status in jobs])
         large = [job for job in jobs if job[1].st_size >= _LARGE_BYTES]
-        self.large = deque(sorted(large, key=lambda job: job[1].st_size))
+        self.large = deque(sorted(large, key=lambda job: -job[1].st_size))
         self.small = deque(job for job in jobs if job[1].st_size < _LARGE_BYTES)
         self.lock = threading.Lock()
         self.ended = False
@@ -120,19 +121,23 @@ class _Pool:
     def run(self) -> None:
         """Read all. Every thread has ended on return, and before a failure is raised.
 
-        Small files are read by one thread alone: they are mostly calls, and two
-        threads that take turns at the interpreter's lock are slower than one.
-        The other reads the large ones, the largest first; who is done helps.
+        From memory small files are read by one thread alone: they are mostly
+        calls, and two threads that take turns at the interpreter's lock are slower
+        than one. The other reads the large ones, the largest first; who is done
+        helps. From the disk, where a thread mostly waits, both read all.
         """
+        shared = (self.large, self.small) if self.from_disk else (self.large,)
         helpers = [
-            threading.Thread(target=self._work_or_tell, name="noodle-read", daemon=True)
+            threading.Thread(
+                target=self._work_or_tell, args=shared, name="noodle-read", daemon=True
+            )
             for _ in range(WORKERS_MAX - 1)
-            if self.large and len(self.large) + len(self.small) > 1
+            if any(shared) and len(self.large) + len(self.small) > 1
         ]
         for helper in helpers:
             helper.start()
         try:
-            self._work_or_tell(self.small)
+            self._work_or_tell(self.small, self.large)
             for helper in helpers:
                 helper.join()
         finally:  # an interruption of the waiting ends the helpers too
@@ -142,21 +147,20 @@ class _Pool:
         if self.failure is not None:
             raise self.failure
 
-    def _work_or_tell(self, first: deque[Job] | None = None) -> None:
+    def _work_or_tell(self, *queues: deque[Job]) -> None:
         try:
             with OpenTree(self.root) as tree:
                 reader = _Reader(self, tree)
-                if first is not None:
-                    self._work(reader, first.popleft, first)
-                self._work(reader, self.large.pop, self.large)
+                for queue in queues:
+                    self._work(reader, queue)
         except BaseException as error:  # noqa: BLE001 - `run` raises it again
             self.failure = self.failure or error
             self.ended = True
 
-    def _work(self, reader: _Reader, take: Callable[[], Job], jobs: deque[Job]) -> None:
-        while jobs and not self.ended:
+    def _work(self, reader: _Reader, queue: deque[Job]) -> None:
+        while queue and not self.ended:
             try:
-                job = take()
+                job = queue.popleft()
             except IndexError:  # the other one took the last
                 return
             read = reader.read(job)

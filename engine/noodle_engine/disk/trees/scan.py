@@ -20,13 +20,14 @@ from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from noodle_engine.disk.files import Progress
 from noodle_engine.disk.trees.manifest import (
     Change,
     TreeEntry,
     TreeManifest,
     change_between,
 )
-from noodle_engine.disk.trees.reading import Digests, Job, Progress, read_files
+from noodle_engine.disk.trees.reading import Digests, Job, read_files
 from noodle_engine.disk.trees.stamps import (
     STALE_NS,
     Stamp,
