@@ -34,6 +34,7 @@ from noodle_engine.disk.trees.reach import FILE_FLAGS, OpenTree, Spot
 from noodle_engine.disk.trees.remove import remove_tree
 from noodle_engine.disk.trees.sharing import Sharing, probe_sharing, share_file
 from noodle_engine.disk.trees.syncing import fsync_tree, sync_file_system
+from noodle_engine.disk.trees.walk import TREE_XATTRS_LEFT_OUT
 
 __all__ = [
     "OpenTree",
@@ -70,7 +71,14 @@ def make_tree_folders(root: Path, manifest: TreeManifest) -> None:
         with explained("make the folder", root):
             # A default ACL and the set-group-id bit would be given on to all that follows.
             here = Owner(os.geteuid(), os.getegid())
-            set_attributes(tree.descriptor, root, mode=stat.S_IRWXU, owner=here, xattrs={})
+            set_attributes(
+                tree.descriptor,
+                root,
+                mode=stat.S_IRWXU,
+                owner=here,
+                xattrs={},
+                left_out=TREE_XATTRS_LEFT_OUT,
+            )
         for entry in manifest.entries:
             if entry.kind is EntryKind.FOLDER and entry.path:
                 name, folder, shown = where(tree.spot(entry.path))
