@@ -34,6 +34,7 @@ PRELOAD = (
     "noodle_engine.registry.manifest_problems",
     "noodle_engine.registry.manifest_rules",
     "noodle_engine.registry.publisher",
+    "noodle_engine.targets.exchange",
     "noodle_engine.targets.file",
     "noodle_journal.backup",
     "noodle_journal.journal",

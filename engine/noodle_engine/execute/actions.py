@@ -156,6 +156,7 @@ class Performer:
             expected_new=upgrade.expected_new(component),
             snapshot=upgrade.observed(StepName.SNAPSHOT, component.name),
             from_version=component.from_version,
+            staged=upgrade.observed(StepName.STAGE, component.name),
             restore=upgrade.restore,
             restore_source=self.restore_source(component) if upgrade.restore else None,
             stop=self.stop,

@@ -28,7 +28,7 @@ from noodle_engine.execute.failures import (
 from noodle_engine.execute.home.opening import settle
 from noodle_engine.execute.home.service import Peer, Tell
 from noodle_engine.execute.ids import new_upgrade_id
-from noodle_engine.execute.planning import check_whole, check_world
+from noodle_engine.execute.planning import check_whole, check_world, observed_root
 from noodle_engine.execute.retention import collect
 from noodle_engine.machine.codec import JsonObject, decode, encode
 from noodle_engine.machine.failures import RecordUnreadable
@@ -94,7 +94,7 @@ class Operations:
         by_key = settled.loaded.by_key if settled.loaded else {}
         digest = settings_hash(by_key)
         if engine.known_request(plan, request_key) is None:
-            check_world(plan, engine.world, digest, lambda kind, path: kind.observe(path).root)
+            check_world(plan, engine.world, digest, observed_root)
         now = engine.clock.now_ms()
         return engine.submit(
             plan,

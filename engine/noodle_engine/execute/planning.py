@@ -18,6 +18,7 @@ from pathlib import Path
 
 import orjson
 
+from noodle_engine.disk.paths import target_path
 from noodle_engine.execute.failures import (
     ComponentBusy,
     ComponentUnknown,
@@ -50,7 +51,7 @@ from noodle_engine.registry.manifest import ReleaseManifest
 from noodle_engine.registry.names import parse_wanted
 from noodle_engine.registry.store import Release, ReleaseStore
 from noodle_engine.registry.versions import VersionRange, precedes
-from noodle_engine.targets.base import Source, Target, TargetPlan, TargetRequest
+from noodle_engine.targets.base import Source, TargetPlan, TargetRequest
 from noodle_engine.targets.load import load_target
 from noodle_engine.targets.place import local_path
 from noodle_journal.errors import NoodleError
@@ -63,6 +64,7 @@ __all__ = [
     "check_versions",
     "check_whole",
     "check_world",
+    "observed_root",
     "read_plan",
     "write_plan",
 ]
@@ -125,10 +127,11 @@ class Planner:
         target = load_target(point.kind)
         path = local_path(point.target)
         source = Source(local_path(point.location), point.content or "", point=True)
-        found = target.plan(self._request(name, path, source, installed))
         manifest = self._manifest_of(name, point.version)
         # A version without a manifest of its own still has to be restarted.
         hooked = manifest or self._manifest_of(name, installed.version if installed else None)
+        options = hooked.options if hooked else {}
+        found = target.plan(self._request(name, path, source, installed, options))
         component = PlanComponent(
             name=name,
             kind=point.kind,
@@ -142,7 +145,7 @@ class Planner:
             health=manifest.health if manifest else (),
             hooks=hooked.hooks if hooked else (),
             critical=hooked.critical if hooked else False,
-            options=dict(hooked.options) if hooked else {},
+            options=dict(found.options if found.options is not None else options),
         )
         return Planned(self._plan(Direction.BACK, [_Piece(component, found)]), ())
 
@@ -176,7 +179,8 @@ class Planner:
         manifest = release.manifest
         installed = self.world.components.get(manifest.name)
         target = load_target(manifest.kind)
-        path = Path(manifest.target)
+        given = Path(manifest.target)
+        path = target_path(given)  # what the links in its way lead to now is what is upgraded
         if installed is not None and installed.target != path_text(str(path)):
             raise NotCompatible(
                 problem=f"{manifest.name} {manifest.version} has its target at {path}",
@@ -185,7 +189,9 @@ class Planner:
                 f"(`noodle apply --remove {manifest.name}`)",
             )
         source = Source(release.payload, release.content)
-        found = target.plan(self._request(manifest.name, path, source, installed, manifest.options))
+        found = target.plan(
+            self._request(manifest.name, given, source, installed, manifest.options)
+        )
         if (
             installed is not None
             and installed.version == manifest.version
@@ -205,7 +211,7 @@ class Planner:
             critical=manifest.critical,
             health=manifest.health,
             hooks=manifest.hooks,
-            options=dict(manifest.options),
+            options=dict(found.options if found.options is not None else manifest.options),
         )
         return _Piece(component, found)
 
@@ -214,8 +220,10 @@ class Planner:
         if installed is None:
             raise NothingInstalled(name)
         target = load_target(installed.kind)
-        found = target.plan(self._request(name, local_path(installed.target), None, installed))
         manifest = self._manifest_of(name, installed.version)
+        options = manifest.options if manifest else {}
+        path = local_path(installed.target)
+        found = target.plan(self._request(name, path, None, installed, options))
         component = PlanComponent(
             name=name,
             kind=installed.kind,
@@ -224,7 +232,7 @@ class Planner:
             root=ABSENT,
             from_version=installed.version,
             hooks=manifest.hooks if manifest else (),
-            options=dict(manifest.options) if manifest else {},
+            options=dict(found.options if found.options is not None else options),
         )
         return _Piece(component, found)
 
@@ -408,9 +416,12 @@ def _expected_seconds(component: PlanComponent) -> int:
 
 
 def check_world(
-    plan: Plan, world: Fold, settings_hash: str, observe: Callable[[Target, Path], str]
+    plan: Plan,
+    world: Fold,
+    settings_hash: str,
+    observe: Callable[[PlanComponent], str],
 ) -> None:
-    """Refuse a plan whose world has moved. `observe` gives a target's root now.
+    """Refuse a plan whose world has moved. `observe` gives a component's root now.
 
     Raises PlanStale naming all that moved. A plan that goes back is not held
     up by settings.
@@ -418,6 +429,16 @@ def check_world(
     moved = [*_versions_moved(plan, world), *_moved(plan, settings_hash, observe)]
     if moved:
         raise PlanStale(moved)
+
+
+def observed_root(component: PlanComponent) -> str:
+    """The root that a component's target has now. Raises what its kind raises."""
+    found = load_target(component.kind).observe(
+        local_path(component.target),
+        expected=(component.root_from, component.root),
+        options=component.options,
+    )
+    return found.root
 
 
 def check_versions(plan: Plan, world: Fold) -> None:
@@ -439,9 +460,11 @@ def _versions_moved(plan: Plan, world: Fold) -> Iterator[str]:
             )
 
 
-def _moved(plan: Plan, settings_hash: str, observe: Callable[[Target, Path], str]) -> Iterator[str]:
+def _moved(
+    plan: Plan, settings_hash: str, observe: Callable[[PlanComponent], str]
+) -> Iterator[str]:
     for component in plan.components:
-        root = observe(load_target(component.kind), local_path(component.target))
+        root = observe(component)
         if root != plan.world.targets.get(component.name):
             yield f"the target of {component.name} changed on disk"
     if plan.direction is Direction.FORWARD and settings_hash != plan.world.settings_hash:

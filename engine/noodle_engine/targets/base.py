@@ -18,7 +18,7 @@ G5. When `swap` returns, the flip is durable.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
@@ -34,6 +34,7 @@ __all__ = [
     "Source",
     "StepContext",
     "Target",
+    "TargetChange",
     "TargetLock",
     "TargetPlan",
     "TargetRequest",
@@ -75,14 +76,34 @@ class TargetRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetChange:
+    """One difference that an upgrade makes: `change` is added, removed, changed or attributes.
+
+    `path` is as `path_text` gives it, within the target (empty: the target itself).
+    """
+
+    change: str
+    path: str
+    size: int | None = None
+    what: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TargetPlan:
-    """What a kind found at planning. Nothing was changed."""
+    """What a kind found at planning. Nothing was changed.
+
+    `options` are those that the steps will have: the request's, and what the
+    kind settled by looking. `changes` are single differences, for who asks to
+    see them; they are no part of a plan.
+    """
 
     root_from: str
     root_to: str
     diff: Diff
     needs: Needs
     notices: tuple[str, ...] = ()
+    options: Mapping[str, str] | None = None
+    changes: tuple[TargetChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +112,7 @@ class StepContext:
 
     `source` is None for a removal. `expected_old` and `expected_new` are roots
     from the journal (`absent` for none; expected_new is None until staged).
-    `snapshot` is what the snapshot step observed. `restore` allows an undo to
+    `snapshot` and `staged` are what those steps observed. `restore` allows an undo to
     move a foreign object aside (it is kept as NAME.foreign-ID). `stop` is set
     when the step should end early; `progress` takes bytes done and in all.
     """
@@ -106,6 +127,7 @@ class StepContext:
     expected_new: str | None
     snapshot: Observation | None
     from_version: str | None
+    staged: Observation | None = None
     restore: bool = False
     restore_source: Source | None = None
     stop: threading.Event = field(default_factory=threading.Event)
@@ -165,8 +187,15 @@ class Target(Protocol):
         not `take_over`), or another NoodleError; then nothing is held.
         """
 
-    def observe(self, path: Path) -> Observation:
-        """What is at the target now. Reads only."""
+    def observe(
+        self, path: Path, *, expected: Sequence[str] = (), options: Mapping[str, str] | None = None
+    ) -> Observation:
+        """What is at the target now. Reads only.
+
+        `expected` are roots that may be there, the likeliest first: with them a
+        kind can tell what is there from what is there besides. `options` are the
+        component's.
+        """
 
     def plan(self, request: TargetRequest) -> TargetPlan:
         """Look at target and payload and say what an upgrade would do. Reads only.

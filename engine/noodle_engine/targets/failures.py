@@ -36,6 +36,7 @@ __all__ = [
     "TargetHardLinked",
     "TargetIsLink",
     "TargetIsMountPoint",
+    "TargetMoved",
     "TargetOfOther",
     "TargetOwned",
     "TargetWrongType",
@@ -374,6 +375,26 @@ class TargetIsMountPoint(TargetError):
             problem=f"{path_text(str(path))} is a mount point",
             cause="a mounted file cannot be renamed, as in a container with a bind mount",
             remedy="upgrade the file that is mounted there, outside",
+        )
+
+
+class TargetMoved(TargetError):
+    """The target's path leads to another folder than when the plan was made."""
+
+    code: ClassVar[str] = "target_moved"
+    exit_code: ClassVar[int] = 5
+
+    def __init__(self, *, path: Path, leads_to: Path) -> None:
+        self.leads_to = leads_to
+        name = path_text(str(path))
+        there = path_text(str(leads_to))
+        super().__init__(
+            path=path,
+            problem=f"{name} leads to {there} now",
+            cause="a folder in its path has become a link since the plan was made",
+            remedy="put that folder back as it was, then `noodle resume`; nothing is done at "
+            f"{there}",
+            data={"leads_to": there},
         )
 
 

@@ -9,20 +9,25 @@ upgrade.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from noodle_engine.disk.failures import LockHeld
+from noodle_engine.disk.files import ObjectKind, kind_of
 from noodle_engine.disk.holders import holders_of
 from noodle_engine.disk.locks import FileLock, lock_file, read_mark, write_mark
-from noodle_engine.disk.names import fsync_folder, make_folder, remove_folder
+from noodle_engine.disk.names import fsync_folder, make_folder
 from noodle_engine.disk.paths import target_path
+from noodle_engine.disk.trees.remove import remove_tree
 from noodle_engine.machine.text import path_bytes
 from noodle_engine.targets.failures import TargetBusy, TargetOwned
 
 __all__ = [
     "FOREIGN_NAMES_MAX",
+    "ROOT_DIGITS",
+    "VERSION_LENGTH_MAX",
     "Place",
     "PlaceLock",
     "check_owner",
@@ -31,6 +36,10 @@ __all__ = [
     "place_of",
 ]
 
+VERSION_UNKNOWN = "unversioned"
+VERSION_LENGTH_MAX = 128
+ROOT_DIGITS = 16
+"""How many digits of its root a kept old version has in its name."""
 FOREIGN_NAMES_MAX = 100
 """How many foreign objects one upgrade may have set aside."""
 
@@ -89,6 +98,16 @@ class Place:
         """The folder where an upgrade writes what nobody should see half done."""
         return self.room / f"stage-{upgrade}"
 
+    def release(self, version: str | None, root: str, upgrade: str) -> Path:
+        """`releases/VERSION-ROOT-ID`: where an upgrade keeps a version, the old one or its own.
+
+        The id makes the name this upgrade's own for ever: a name that is freed and
+        used again could be dropped by who was told to drop the one before.
+        """
+        name = re.sub(r"[^0-9A-Za-z.+-]", "_", version or VERSION_UNKNOWN)
+        digits = root.partition(":")[2][:ROOT_DIGITS]
+        return self.releases / f"{name[:VERSION_LENGTH_MAX]}-{digits}-{upgrade}"
+
     def foreign(self, upgrade: str) -> Iterator[Path]:
         """Names for foreign objects that are set aside, in order of preference."""
         first = self.parent / f"{self.path.name}.foreign-{upgrade}"
@@ -97,13 +116,15 @@ class Place:
             yield first.with_name(f"{first.name}-{number}")
 
     def remove_stage(self, upgrade: str) -> None:
-        """Remove an upgrade's stage folder, durably.
+        """Remove an upgrade's stage folder and all in it, durably.
 
         Without the sync a power cut can bring it back on a file system without
         a journal, and its inode may be another folder's by then: the check of
-        the file system gives that folder's files to the old name.
+        the file system gives that folder's files to the old name. It is synced
+        also where there is none any more: who removed it may have been killed.
         """
-        if remove_folder(self.stage(upgrade)):
+        remove_tree(self.stage(upgrade))
+        if kind_of(self.room) is ObjectKind.FOLDER:
             fsync_folder(self.room)
 
     def make_room(self) -> None:

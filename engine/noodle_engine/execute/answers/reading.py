@@ -242,19 +242,24 @@ def _final(upgrade: Upgrade, name: str) -> str:
     return "new" if upgrade.state is State.COMMITTED else "old"
 
 
-def _observed_root(kind: str, target: str) -> str:
-    """What a target is now. Raises what its kind raises."""
+def _observed_root(
+    kind: str, target: str, expected: Sequence[str], options: Mapping[str, str] | None = None
+) -> str:
+    """What a target is now; `expected` is likely. Raises what its kind raises."""
     # The list of what is open and installed looks at no target, and does not pay for this.
     from noodle_engine.targets.load import load_target  # noqa: PLC0415
 
-    return load_target(kind).observe(local_path(target)).root
+    found = load_target(kind).observe(local_path(target), expected=expected, options=options)
+    return found.root
 
 
 def _observed(upgrade: Upgrade, name: str) -> str:
     """Old, new, foreign, absent, or unreadable: by looking at the target."""
     component = upgrade.plan.component(name)
     try:
-        root = _observed_root(component.kind, component.target)
+        old, new = upgrade.expected_old(component), upgrade.expected_new(component)
+        expected = [root for root in (new, old) if root is not None]
+        root = _observed_root(component.kind, component.target, expected, component.options)
     except Exception as error:  # noqa: BLE001 - a status must not fail over one target
         return f"unreadable: {error}"
     if root == upgrade.expected_old(component):
@@ -470,7 +475,7 @@ def _differing(seen: Fold) -> Iterator[str]:
             continue
         path = local_path(installed.target)
         try:
-            root = _observed_root(installed.kind, installed.target)
+            root = _observed_root(installed.kind, installed.target, [installed.root])
         except Exception as error:  # noqa: BLE001 - replaying must not fail over one target
             yield f"{name}: {path} cannot be looked at ({error})"
             continue

@@ -7,8 +7,6 @@ states, and what a plan names before the attributes of the old are known.
 
     root      file: + BLAKE3 of the canonical JSON of gid, mode, sha256, uid, xattrs
     content   sha256: + SHA-256 of the bytes
-    absent    there is nothing
-    other:X   there is something that is no plain file: link, folder, other
 """
 
 from __future__ import annotations
@@ -16,6 +14,7 @@ from __future__ import annotations
 import errno
 import json
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +22,17 @@ import blake3
 
 from noodle_engine.disk.failures import DiskError
 from noodle_engine.disk.files import FileFacts, ObjectKind, Owner, Progress, facts_of, kind_of
-from noodle_engine.machine.plan import ABSENT
-from noodle_engine.machine.records import Observation
+from noodle_engine.targets.exchange.objects import Found
 
-__all__ = ["Attributes", "Found", "attributes_in", "content_of", "find", "root_of"]
+__all__ = [
+    "Attributes",
+    "attributes_in",
+    "attributes_of",
+    "content_of",
+    "find",
+    "found_of",
+    "root_of",
+]
 
 _VANISHED = (errno.ENOENT, errno.ELOOP, errno.EINVAL, errno.ENXIO)
 _LOOKS_MAX = 8
@@ -40,35 +46,15 @@ class Attributes:
     owner: Owner
     xattrs: dict[str, bytes] | None
 
-    def fit(self, facts: FileFacts) -> bool:
-        """Whether a file has these."""
-        same = (self.mode, self.owner) == (facts.mode, facts.owner)
-        return same and (self.xattrs is None or self.xattrs == dict(facts.xattrs))
+    def fit(self, other: Attributes) -> bool:
+        """Whether a file that has `other` has these."""
+        same = (self.mode, self.owner) == (other.mode, other.owner)
+        return same and (self.xattrs is None or self.xattrs == other.xattrs)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What was found under a name; `facts` for a plain file only."""
-
-    kind: ObjectKind
-    facts: FileFacts | None = None
-
-    @property
-    def root(self) -> str:
-        """Its root."""
-        if self.facts is not None:
-            return root_of(self.facts)
-        return ABSENT if self.kind is ObjectKind.ABSENT else f"other:{self.kind.value}"
-
-    @property
-    def content(self) -> str:
-        """Its content identity; its root where it is no plain file."""
-        return self.root if self.facts is None else content_of(self.facts)
-
-    @property
-    def observation(self) -> Observation:
-        """It as the journal keeps it."""
-        return Observation(self.root, {} if self.facts is None else _as_text(self.facts))
+def found_of(facts: FileFacts) -> Found:
+    """A plain file as it was found."""
+    return Found(ObjectKind.FILE, root_of(facts), content_of(facts), _as_text(facts))
 
 
 def root_of(facts: FileFacts) -> str:
@@ -102,21 +88,25 @@ def find(
     for _ in range(_LOOKS_MAX):
         kind = kind_of(path)
         if kind is not ObjectKind.FILE:
-            return Found(kind)
+            return Found.other(kind)
         try:
-            return Found(kind, facts_of(path, stop=stop, progress=progress))
+            return found_of(facts_of(path, stop=stop, progress=progress))
         except DiskError as error:
             if error.number not in _VANISHED:
                 raise  # it was a file and is something else now: look again
-    return Found(kind_of(path))
+    return Found.other(kind_of(path))
 
 
-def attributes_in(observation: Observation) -> Attributes | None:
-    """The attributes that an observation of a file recorded, or None if it was absent.
+def attributes_of(facts: FileFacts) -> Attributes:
+    """The attributes of a file."""
+    return Attributes(facts.mode, facts.owner, dict(facts.xattrs))
 
-    The inverse of what `Found.observation` writes.
+
+def attributes_in(text: Mapping[str, str]) -> Attributes | None:
+    """The attributes that were recorded of a file, or None if it was absent.
+
+    The inverse of what `found_of` writes.
     """
-    text = observation.attributes
     if "mode" not in text:
         return None
     xattrs = json.loads(text["xattrs"])

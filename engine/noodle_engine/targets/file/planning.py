@@ -35,6 +35,7 @@ from noodle_engine.machine.plan import ABSENT, Diff, Needs
 from noodle_engine.machine.records import Observation
 from noodle_engine.machine.text import path_text
 from noodle_engine.targets.base import Source, StepContext, TargetPlan, TargetRequest
+from noodle_engine.targets.exchange.objects import Found
 from noodle_engine.targets.failures import (
     ParentUnusable,
     PayloadChanged,
@@ -49,7 +50,7 @@ from noodle_engine.targets.failures import (
     TargetOfOther,
     TargetWrongType,
 )
-from noodle_engine.targets.file.objects import Found, find
+from noodle_engine.targets.file.objects import find
 from noodle_engine.targets.place import Place, check_owner
 
 __all__ = ["SPACE_MARGIN", "check", "needs_of", "plan_file", "refuse_unusable"]

@@ -5,25 +5,27 @@ Owns the last way out. It believes nothing but what it reads from the disk.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from noodle_engine.disk.failures import explained
-from noodle_engine.disk.files import ObjectKind
 from noodle_engine.disk.names import exchange, fsync_folder, rename_noreplace
 from noodle_engine.machine.records import Observation
 from noodle_engine.machine.text import path_text
+from noodle_engine.targets.exchange.objects import Found
 from noodle_engine.targets.failures import CandidateUnknown
-from noodle_engine.targets.file.objects import find
 from noodle_engine.targets.place import Place
 
-__all__ = ["CANDIDATES_MAX", "candidates", "exchange_with"]
+__all__ = ["CANDIDATES_MAX", "Find", "candidates", "exchange_with"]
 
 CANDIDATES_MAX = 1000
 
+Find = Callable[[Path], Found]
+"""Reads one object of the kind wholly."""
 
-def candidates(place: Place) -> tuple[Observation, ...]:
-    """The target and every file of Noodle's beside it, wholly read. Reads only.
+
+def candidates(place: Place, find: Find) -> tuple[Observation, ...]:
+    """The target and every object of Noodle's beside it, wholly read. Reads only.
 
     `role` is target, beside (what an exchange swaps in or has displaced),
     point, foreign, or unproved (begun, never finished).
@@ -31,7 +33,7 @@ def candidates(place: Place) -> tuple[Observation, ...]:
     found = []
     for role, path in _paths(place):
         seen = find(path)
-        if seen.kind is ObjectKind.ABSENT and role != "target":
+        if seen.is_absent and role != "target":
             continue
         where = {"location": path_text(str(path)), "role": role}
         found.append(Observation(seen.root, {**seen.observation.attributes, **where}))
@@ -61,7 +63,7 @@ def _listed(folder: Path, prefix: str) -> list[Path]:
         return sorted(path for path in folder.iterdir() if path.name.startswith(prefix))
 
 
-def exchange_with(place: Place, location: Path) -> Observation:
+def exchange_with(place: Place, location: Path, find: Find) -> Observation:
     """Put a candidate in the target's place, durably; what was there takes its name.
 
     The caller holds the target's lock. The observation is of the target, and
@@ -70,7 +72,7 @@ def exchange_with(place: Place, location: Path) -> Observation:
     Raises CandidateUnknown; then nothing has changed.
     """
     known = {path for role, path in _paths(place) if role != "target"}
-    if location not in known or find(location).facts is None:
+    if location not in known or not find(location).is_known:
         raise CandidateUnknown(path=place.path, location=location)
     kept: dict[str, str] = {}
     if not rename_noreplace(location, place.path):

@@ -1,0 +1,142 @@
+"""Steps recheck, point and the clean-ups: what becomes of the old.
+
+Owns the last look before a commit and the rollback point after it. The
+displaced object is the snapshot: it is looked at once more before the commit,
+for an open descriptor may have written it, and then moved to where its kind
+keeps it, under a name with this upgrade's id. Clean-up removes what carries the
+id and is provably its own; everything else stays.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from noodle_engine.disk.failures import DiskError, FolderUnsafe
+from noodle_engine.disk.names import fsync_folder
+from noodle_engine.machine.plan import ABSENT
+from noodle_engine.machine.records import Observation
+from noodle_engine.machine.text import path_text
+from noodle_engine.targets.exchange.flip import is_flipped
+from noodle_engine.targets.exchange.objects import Exchange, Found, Look
+from noodle_engine.targets.exchange.sight import foreign, look_at, move
+from noodle_engine.targets.exchange.staging import unstage
+from noodle_engine.targets.failures import DisplacedWritten, FlipLost, ForeignFound
+
+__all__ = ["clean_committed", "clean_rolled_back", "point", "recheck"]
+
+
+def recheck(exchange: Exchange) -> Observation:
+    """Look at new and old once more before the commit.
+
+    A target that has vanished is made again from its payload, while the old
+    stands beside: the new was proved already.
+
+    Raises DisplacedWritten if the old was written since, ForeignFound if the
+    target was changed, FlipLost if it is back at the old: none may be committed.
+    """
+    old, new = exchange.old, exchange.new
+    seen = look_at(exchange)
+    if is_flipped(exchange, seen):
+        fsync_folder(exchange.place.parent)
+        return seen.target.observation
+    if seen.target.root == new:
+        raise DisplacedWritten(
+            path=exchange.place.path,
+            where=exchange.beside,
+            expected=old,
+            found=seen.beside.root,
+        )
+    if seen.target.is_absent and seen.beside.root == old:
+        return _recreate(exchange)
+    if seen.target.root == old:
+        raise FlipLost(path=exchange.place.path, found=old)
+    raise foreign(exchange, expected=new, found=seen.target.root)
+
+
+def _recreate(exchange: Exchange) -> Observation:
+    """Make the new again, under the very root that was proved, where nothing is now."""
+    source = exchange.context.source
+    if source is None or source.point:
+        raise FlipLost(path=exchange.place.path, found=ABSENT)
+    staged, made = exchange.objects.write_new(source)
+    if made.root != exchange.new:
+        raise FlipLost(path=exchange.place.path, found=ABSENT)
+    if not move(staged, exchange.place.path):
+        found = exchange.objects.find(exchange.place.path).root
+        raise foreign(exchange, expected=exchange.new, found=found)
+    observed = made.observation
+    return Observation(observed.root, {**observed.attributes, "recreated": "new"})
+
+
+def point(exchange: Exchange) -> Observation:
+    """Keep the old as a rollback point, durably.
+
+    The observation is of the target; `location` says where the old is and
+    `content` what it is. Without an old there is no location. An old that was
+    written after the recheck is kept as it is, and `content` tells. Where the
+    disk refuses to move it, it is kept where it stands, beside the target: a
+    disk that fails must not lose the old.
+
+    The name with this upgrade's id is only ever its own: what is there is what
+    an interrupted `point` put there, whatever became of it since.
+    """
+    observed = exchange.objects.find(exchange.place.path, Look.IDENTITY).observation
+    if exchange.old == ABSENT:
+        return observed
+    where = exchange.objects.kept_at()
+    beside = exchange.objects.find(exchange.beside, Look.IDENTITY)
+    kept = exchange.objects.find(where, Look.IDENTITY)
+    if kept.is_absent:
+        if not beside.is_known:
+            raise DisplacedWritten(
+                path=exchange.place.path,
+                where=exchange.beside,
+                expected=exchange.old,
+                found=beside.root,
+            )
+        where = _keep(exchange, where)
+    else:
+        if _is_same(beside, kept):  # a second name, as a power cut may leave
+            exchange.objects.discard(exchange.beside)
+        fsync_folder(where.parent)
+        fsync_folder(exchange.place.parent)
+    content = exchange.objects.find(where, Look.STAMPS).content
+    facts = {"location": path_text(str(where)), "content": content}
+    return Observation(observed.root, {**observed.attributes, **facts})
+
+
+def _is_same(one: Found, other: Found) -> bool:
+    """Whether two names name one and the same object."""
+    names = ("device", "inode")
+    return one.is_known and all(
+        one.attributes.get(name) == other.attributes.get(name) for name in names
+    )
+
+
+def _keep(exchange: Exchange, where: Path) -> Path:
+    try:
+        exchange.objects.make_room()
+        if move(exchange.beside, where):
+            return where
+    except (DiskError, FolderUnsafe):
+        if exchange.objects.find(where, Look.IDENTITY).is_known:
+            raise  # it was moved, and is perhaps not durable: done again
+        return exchange.beside
+    raise ForeignFound(
+        path=exchange.place.path,
+        expected=ABSENT,
+        found=exchange.objects.find(exchange.place.path).root,
+        where=where,
+        found_there=exchange.objects.find(where).root,
+    )
+
+
+def clean_committed(exchange: Exchange) -> Observation:
+    """Remove what staging left. What still stands beside the target is the old: it stays."""
+    exchange.objects.clear()
+    return exchange.objects.find(exchange.place.path, Look.IDENTITY).observation
+
+
+def clean_rolled_back(exchange: Exchange) -> Observation:
+    """Remove what `stage` made, if it is still there; see `unstage`."""
+    return unstage(exchange)

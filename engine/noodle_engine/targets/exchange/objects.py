@@ -1,0 +1,154 @@
+"""What a kind tells of its objects, so that they can be exchanged.
+
+Owns the contract between the steps and a kind whose target is one object. Two
+identities: a *root* is of the whole object, all that whoever opens it could
+see; a *content identity* is what a release states and a plan names before the
+attributes of the old are known. They may be the same.
+
+    absent    there is nothing
+    other:X   there is something that the kind does not know: X says what
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Protocol
+
+from noodle_engine.disk.files import ObjectKind
+from noodle_engine.machine.plan import ABSENT
+from noodle_engine.machine.records import Observation
+from noodle_engine.targets.base import Source, StepContext
+from noodle_engine.targets.place import Place
+
+__all__ = ["Exchange", "Found", "Look", "Objects"]
+
+
+class Look(Enum):
+    """How closely to look at an object. A kind may look closer than it was asked."""
+
+    WHOLE = "whole"
+    """Read all of it."""
+    STAMPS = "stamps"
+    """Read what does not look as it did when it was read last."""
+    IDENTITY = "identity"
+    """Only whether it is the very object that a step of this upgrade has read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found under a name. `attributes` as the journal keeps them."""
+
+    kind: ObjectKind
+    root: str
+    content: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def nothing(cls) -> Found:
+        """There is nothing."""
+        return cls(ObjectKind.ABSENT, ABSENT, ABSENT)
+
+    @classmethod
+    def other(cls, kind: ObjectKind, word: str = "") -> Found:
+        """There is something that the kind does not know."""
+        if kind is ObjectKind.ABSENT:
+            return cls.nothing()
+        root = f"other:{word or kind.value}"
+        return cls(kind, root, root)
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether there is nothing."""
+        return self.root == ABSENT
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is an object of the kind."""
+        return not self.is_absent and not self.root.startswith("other:")
+
+    @property
+    def observation(self) -> Observation:
+        """It as the journal keeps it."""
+        return Observation(self.root, dict(self.attributes))
+
+
+class Objects(Protocol):
+    """The objects of one kind, for one upgrade of one target."""
+
+    def find(self, path: Path, look: Look = Look.WHOLE) -> Found:
+        """What `path` names. Changes nothing; links are not followed."""
+
+    def displaced(self, path: Path, before: Found) -> Found:
+        """What an exchange has brought to `path`, where `before` was seen at the other name.
+
+        In the time of one flip: as much of it is read as tells another object.
+        """
+
+    def is_new(self, found: Found, source: Source) -> bool:
+        """Whether it is what `write_new` makes of `source`, its attributes among it.
+
+        False as well if that cannot be told any more, as when `source` is gone.
+        """
+
+    def write_new(self, source: Source) -> tuple[Path, Found]:
+        """Make the new in `stage-ID`, from a release: whole, durable and read back.
+
+        The name that the answer gives is the caller's to rename. What is
+        besides belongs to this upgrade, and `discard` and `clear` find it.
+
+        Raises PayloadUnusable, PayloadChanged, StageUnproven or a disk failure.
+        """
+
+    def write_old(self, source: Source) -> tuple[Path, Found]:
+        """The same for the old, with the attributes that the snapshot recorded.
+
+        Raises OldLost too, if it cannot be made from `source`.
+        """
+
+    def prove(self, path: Path) -> Found:
+        """Make the object at `path` durable, and read it from the disk."""
+
+    def discard(self, path: Path) -> None:
+        """Remove an object of this upgrade's, and what was made for it; durably."""
+
+    def clear(self) -> None:
+        """Remove whatever an interrupted step has left under this upgrade's id, durably.
+
+        Never what the target or a kept old version needs. Twice is once.
+        """
+
+    def kept_at(self) -> Path:
+        """Where the old is kept after the commit: a name with this upgrade's id."""
+
+    def make_room(self) -> None:
+        """Make the folders that staging and keeping need, durably."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One step's work on one target."""
+
+    context: StepContext
+    place: Place
+    objects: Objects
+
+    @property
+    def beside(self) -> Path:
+        """The upgrade's name beside the target."""
+        return self.place.next(self.context.upgrade)
+
+    @property
+    def old(self) -> str:
+        """The root of the old, `absent` at a first install."""
+        return self.context.expected_old
+
+    @property
+    def new(self) -> str:
+        """The root of the new, `absent` for a removal; what was planned, until it is staged."""
+        if self.context.source is None:
+            return ABSENT
+        staged = self.context.expected_new
+        return staged if staged is not None else self.context.component.root
