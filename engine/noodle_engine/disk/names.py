@@ -33,6 +33,7 @@ __all__ = [
     "exchange",
     "fsync_folder",
     "make_folder",
+    "make_link",
     "probe_files",
     "prove_exchange",
     "remove_folder",
@@ -110,6 +111,15 @@ def unlink_quietly(path: Path) -> bool:
         except FileNotFoundError:
             return False
     return True
+
+
+def make_link(path: Path, text: str) -> None:
+    """Make a symbolic link under a new name. Not durable on return: the caller syncs the folder.
+
+    Raises DiskError (FileExistsError's among them).
+    """
+    with explained("make the link", path):
+        os.symlink(text, path)
 
 
 def make_folder(path: Path, mode: int) -> None:

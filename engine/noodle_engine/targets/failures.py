@@ -21,6 +21,7 @@ __all__ = [
     "KindNotBuilt",
     "KindUnknown",
     "KindUnusable",
+    "MutableInside",
     "OldLost",
     "ParentUnusable",
     "PayloadChanged",
@@ -34,12 +35,15 @@ __all__ = [
     "TargetError",
     "TargetFrozen",
     "TargetHardLinked",
+    "TargetHasMount",
     "TargetIsLink",
     "TargetIsMountPoint",
     "TargetMoved",
     "TargetOfOther",
     "TargetOwned",
     "TargetWrongType",
+    "TreeHasSpecials",
+    "TreeNotAdopted",
 ]
 
 
@@ -332,19 +336,90 @@ class TargetIsLink(TargetError):
         )
 
 
+_UPGRADED = {
+    "file": ("plain file", "kind `file` upgrades one plain file"),
+    "directory": ("directory", "kind `directory` upgrades a directory, or a link to one"),
+}
+
+
 class TargetWrongType(TargetError):
-    """The target is neither absent nor a plain file."""
+    """The target is neither absent nor what its kind upgrades."""
 
     code: ClassVar[str] = "target_wrong_type"
 
-    def __init__(self, *, path: Path, found: str) -> None:
+    def __init__(self, *, path: Path, found: str, kind: str = "file") -> None:
+        wanted, cause = _UPGRADED[kind]
         super().__init__(
             path=path,
-            problem=f"{path_text(str(path))} is a {found}, no plain file",
-            cause="kind `file` upgrades one plain file",
-            remedy="name a file, or use another kind",
+            problem=f"{path_text(str(path))} is a {found}, no {wanted}",
+            cause=cause,
+            remedy=f"name a {wanted.rpartition(' ')[2]}, or use another kind",
             data={"found": found},
         )
+
+
+class TargetHasMount(TargetError):
+    """Something is mounted in the tree, which an exchange would leave with the old one."""
+
+    code: ClassVar[str] = "target_has_mount"
+
+    def __init__(self, *, path: Path, mount: Path) -> None:
+        self.mount = mount
+        name = path_text(str(mount))
+        super().__init__(
+            path=path,
+            problem=f"{name} is mounted in {path_text(str(path))}",
+            cause="the exchange would leave the mount in the old tree, and the new one without it",
+            remedy=f"mount it elsewhere and let a link in the release lead there, or umount {name}",
+            data={"mount": name},
+        )
+
+
+class MutableInside(TargetError):
+    """A mutable path of the release is the old tree's own, with data in it."""
+
+    code: ClassVar[str] = "mutable_inside"
+
+    def __init__(self, *, path: Path, component: str, mutable: tuple[str, ...]) -> None:
+        self.mutable = mutable
+        names = ", ".join(mutable)
+        options = " ".join(f"--mutable {name}" for name in mutable)
+        super().__init__(
+            path=path,
+            problem=f"{names} in {path_text(str(path))} would stay behind with the old version",
+            cause="the release says it outlasts releases (`mutable`), and it lives in the tree",
+            remedy=(
+                "move it to where it lives once, without a copy: `noodle component adopt "
+                f"{component}@VERSION {path_text(str(path))} {options}`, with the version that is "
+                "there now; then plan again"
+            ),
+            data={"component": component, "mutable": list(mutable)},
+        )
+
+
+class TreeHasSpecials(TargetError):
+    """A tree holds what is neither file, folder nor link."""
+
+    code: ClassVar[str] = "tree_has_specials"
+
+    def __init__(self, *, path: Path, specials: tuple[str, ...]) -> None:
+        self.specials = specials
+        super().__init__(
+            path=path,
+            problem=f"{path_text(str(path))} holds {', '.join(specials)}",
+            cause="a release is of files, folders and links; a program makes such things itself",
+            remedy="remove them, or declare them: `--unmanaged PATTERN`",
+            data={"specials": list(specials)},
+        )
+
+
+class TreeNotAdopted(TargetError):
+    """What is at the target cannot be adopted as it was asked."""
+
+    code: ClassVar[str] = "tree_not_adopted"
+
+    def __init__(self, *, path: Path, problem: str, cause: str, remedy: str) -> None:
+        super().__init__(path=path, problem=problem, cause=cause, remedy=remedy)
 
 
 class TargetHardLinked(TargetError):

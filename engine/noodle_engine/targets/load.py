@@ -16,8 +16,11 @@ from noodle_engine.targets.failures import KindNotBuilt, KindUnknown, KindUnusab
 
 __all__ = ["KINDS_TO_COME", "known_kinds", "load_target"]
 
-_BUILT_IN: Final[Mapping[str, str]] = {"file": "noodle_engine.targets.file:FileTarget"}
-KINDS_TO_COME: Final = ("compiler", "directory", "python", "service", "sqlite")
+_BUILT_IN: Final[Mapping[str, str]] = {
+    "directory": "noodle_engine.targets.directory:DirectoryTarget",
+    "file": "noodle_engine.targets.file:FileTarget",
+}
+KINDS_TO_COME: Final = ("compiler", "python", "service", "sqlite")
 """Kinds that `noodle.toml` knows and this version does not upgrade."""
 
 

@@ -76,6 +76,16 @@ class Place:
         return self.room / "releases"
 
     @property
+    def manifests(self) -> Path:
+        """The folder of what trees held when they were read."""
+        return self.room / "manifests"
+
+    @property
+    def data(self) -> Path:
+        """The folder of what outlasts every release: the mutable paths of a directory."""
+        return self.room / "data"
+
+    @property
     def lock(self) -> Path:
         """The lock file."""
         return self.room / "lock"

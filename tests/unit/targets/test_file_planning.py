@@ -17,6 +17,7 @@ from noodle_engine.disk.failures import DiskReadOnly, ExchangeUnsupported, PathR
 from noodle_engine.disk.space import free_space
 from noodle_engine.machine.plan import ABSENT, Diff, StepName
 from noodle_engine.targets.base import Source, TargetPlan, TargetRequest
+from noodle_engine.targets.exchange.surroundings import refuse_short
 from noodle_engine.targets.failures import (
     ParentUnusable,
     PayloadChanged,
@@ -33,7 +34,7 @@ from noodle_engine.targets.failures import (
     TargetWrongType,
 )
 from noodle_engine.targets.file import FileTarget
-from noodle_engine.targets.file.planning import needs_of, refuse_short
+from noodle_engine.targets.file.planning import needs_of
 from tests.conftest import require_system
 from tests.unit.targets.site import LOG, NEW, OLD, STRANGE, Site, content
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -18,10 +19,27 @@ from noodle_engine.disk.failures import explained, failure_of
 from noodle_engine.disk.trees.reach import FILE_FLAGS, OpenTree
 from noodle_engine.disk.trees.walk import walk_tree
 
-__all__ = ["SYNC_S_MAX", "ended_within", "fsync_tree", "sync_file_system"]
+__all__ = [
+    "SYNC_S_MAX",
+    "ended_within",
+    "fsync_tree",
+    "opened_file_system",
+    "sync_file_system",
+]
 
 SYNC_S_MAX: Final = 60.0
 """How long one sync of a whole file system may take before files are synced one by one."""
+
+
+@contextmanager
+def opened_file_system(folder: Path) -> Iterator[int]:
+    """A descriptor of the file system of `folder`, for `sync_file_system` after the writing."""
+    with explained("open", folder):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def sync_file_system(

@@ -81,6 +81,9 @@ class Objects(Protocol):
     def find(self, path: Path, look: Look = Look.WHOLE) -> Found:
         """What `path` names. Changes nothing; links are not followed."""
 
+    def remember(self, found: Found) -> None:
+        """Keep, durably, what is needed to know the old again. `found` is what `find` gave."""
+
     def displaced(self, path: Path, before: Found) -> Found:
         """What an exchange has brought to `path`, where `before` was seen at the other name.
 

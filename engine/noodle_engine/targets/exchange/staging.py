@@ -44,6 +44,7 @@ def snapshot(exchange: Exchange) -> Observation:
     found = exchange.objects.find(exchange.place.path, Look.STAMPS)
     if found.root != exchange.old:
         raise foreign(exchange, expected=exchange.old, found=found.root)
+    exchange.objects.remember(found)
     return found.observation
 
 

@@ -15,66 +15,68 @@ the others would go on with the old version, a half upgrade by design.
 
 from __future__ import annotations
 
-import os
 import stat
-from math import ceil
 from pathlib import Path
 
-from noodle_engine.disk.failures import DiskReadOnly
-from noodle_engine.disk.files import (
-    ObjectKind,
-    frozen_flags,
-    kind_of,
-    link_text,
-    owner_for_new,
-    status_of,
-)
+from noodle_engine.disk.files import ObjectKind, kind_of, link_text, status_of
 from noodle_engine.disk.names import prove_exchange
-from noodle_engine.disk.space import free_space, mounts
+from noodle_engine.disk.space import free_space
 from noodle_engine.machine.plan import ABSENT, Diff, Needs
 from noodle_engine.machine.records import Observation
-from noodle_engine.machine.text import path_text
-from noodle_engine.targets.base import Source, StepContext, TargetPlan, TargetRequest
+from noodle_engine.targets.base import (
+    Source,
+    StepContext,
+    TargetChange,
+    TargetPlan,
+    TargetRequest,
+)
 from noodle_engine.targets.exchange.objects import Found
+from noodle_engine.targets.exchange.surroundings import (
+    BYTES_PER_SECOND_ASSUMED,
+    notices_on_folder,
+    notices_since_install,
+    refuse_frozen,
+    refuse_mount,
+    refuse_of_other,
+    refuse_parent,
+    refuse_short,
+    room_inodes,
+    with_margin,
+)
 from noodle_engine.targets.failures import (
-    ParentUnusable,
     PayloadChanged,
     PayloadUnusable,
     PointLost,
-    SpaceShort,
     TargetChanged,
-    TargetFrozen,
     TargetHardLinked,
     TargetIsLink,
-    TargetIsMountPoint,
-    TargetOfOther,
     TargetWrongType,
 )
 from noodle_engine.targets.file.objects import find
 from noodle_engine.targets.place import Place, check_owner
 
-__all__ = ["SPACE_MARGIN", "check", "needs_of", "plan_file", "refuse_unusable"]
+__all__ = ["check", "needs_of", "plan_file", "refuse_unusable"]
 
-SPACE_MARGIN = 0.1
-"""How much more than the bytes to write must be free."""
-BYTES_PER_SECOND_ASSUMED = 100_000_000
-"""Written, synced and read back; only for the estimate of `seconds`."""
 MEMORY_BYTES = 8 * 1024 * 1024
-_ROOM_INODES = ("holder", "room", "lock", "commands", "owner", "releases")
+_ROOM = ("holder", "room", "lock", "commands", "owner", "releases")
 
 
 def plan_file(request: TargetRequest, place: Place) -> TargetPlan:
     """Say what an upgrade would do. Raises a failure that names why it cannot be done."""
     found = refuse_unusable(place, going_back=_goes_back(request.new))
     check_owner(place, request.home_log, take_over=request.take_over)
-    notices = [*_surroundings(request.path, place), *_since_install(request, place, found)]
+    notices = [
+        *notices_on_folder(request.path, place, "the new file"),
+        *notices_since_install(request, place, found),
+    ]
     if request.new is None:
         return TargetPlan(
             root_from=found.root,
             root_to=ABSENT,
-            diff=Diff(removed=0 if found.kind is ObjectKind.ABSENT else 1),
+            diff=Diff(removed=0 if found.is_absent else 1),
             needs=needs_of(place, None),
             notices=tuple(notices),
+            changes=() if found.is_absent else (TargetChange("removed", ""),),
         )
     _refuse_payload(place, request.new)
     needs = needs_of(place, request.new)
@@ -85,6 +87,7 @@ def plan_file(request: TargetRequest, place: Place) -> TargetPlan:
         diff=_diff(request.new, found),
         needs=needs,
         notices=tuple(notices),
+        changes=tuple(_changes(request.new, found)),
     )
 
 
@@ -113,7 +116,7 @@ def refuse_unusable(place: Place, *, going_back: bool = False) -> Found:
     Going back makes no file, so that it works on a full disk: the exchange was
     proved there when the version was installed that is now taken back.
     """
-    _refuse_parent(place)
+    refuse_parent(place)
     kind = kind_of(place.path)
     match kind:
         case ObjectKind.LINK:
@@ -134,39 +137,13 @@ def _goes_back(source: Source | None) -> bool:
     return source is None or source.point
 
 
-def _refuse_parent(place: Place) -> None:
-    if kind_of(place.parent) is not ObjectKind.FOLDER:
-        found = "is missing" if kind_of(place.parent) is ObjectKind.ABSENT else "is no folder"
-        raise ParentUnusable(path=place.path, found=found, remedy="make the folder first")
-    if free_space(place.parent).read_only:
-        raise DiskReadOnly(doing="write in", path=place.parent, cause="it is mounted read-only")
-    if not os.access(place.parent, os.W_OK | os.X_OK, effective_ids=True):
-        owner = status_of(place.parent).st_uid
-        raise ParentUnusable(
-            path=place.path,
-            found=f"may not be written by user {os.geteuid()}",
-            remedy=f"run Noodle as its owner (`sudo -u '#{owner}' noodle ...`) or as root",
-        )
-    _refuse_frozen(place, place.parent)
-
-
 def _refuse_file(place: Place) -> None:
-    status = status_of(place.path)
-    running = os.geteuid()
-    groups = {os.getegid(), *os.getgroups()}
-    if running != 0 and (status.st_uid != running or status.st_gid not in groups):
-        raise TargetOfOther(path=place.path, uid=status.st_uid, gid=status.st_gid, running=running)
-    if any(mount.point == place.path for mount in mounts()):
-        raise TargetIsMountPoint(path=place.path)
-    if status.st_nlink > 1:
-        raise TargetHardLinked(path=place.path, links=status.st_nlink)
-    _refuse_frozen(place, place.path)
-
-
-def _refuse_frozen(place: Place, path: Path) -> None:
-    flags = frozen_flags(path)
-    if flags:
-        raise TargetFrozen(path=place.path, frozen=path, flags=flags)
+    refuse_of_other(place)
+    refuse_mount(place)
+    links = status_of(place.path).st_nlink
+    if links > 1:
+        raise TargetHardLinked(path=place.path, links=links)
+    refuse_frozen(place, place.path)
 
 
 def _refuse_payload(place: Place, source: Source) -> None:
@@ -189,80 +166,31 @@ def needs_of(place: Place, source: Source | None) -> Needs:
     if source is None or source.point:
         return Needs(memory_bytes=MEMORY_BYTES, seconds=1)
     size = status_of(source.path).st_size
-    inodes = sum(1 for name in _ROOM_INODES if kind_of(getattr(place, name)) is ObjectKind.ABSENT)
+    inodes = room_inodes(place, _ROOM)
     block = free_space(place.parent).block_bytes
-    folders = (inodes + 1) * block
     return Needs(
-        disk_bytes=ceil(size * (1 + SPACE_MARGIN) / block) * block + folders,
+        disk_bytes=with_margin(size, block) + (inodes + 1) * block,
         inodes=inodes + 2,  # stage-ID and the new file
         memory_bytes=MEMORY_BYTES,
         seconds=1 + size // BYTES_PER_SECOND_ASSUMED,
     )
 
 
-def refuse_short(place: Place, needs: Needs) -> None:
-    """Raise SpaceShort unless the file system has what is needed."""
-    space = free_space(place.parent)
-    if space.free_bytes < needs.disk_bytes:
-        raise SpaceShort(
-            path=place.path, needed=needs.disk_bytes, free=space.free_bytes, unit="bytes"
-        )
-    if space.free_inodes is not None and space.free_inodes < needs.inodes:
-        raise SpaceShort(
-            path=place.path, needed=needs.inodes, free=space.free_inodes, unit="inodes"
-        )
-
-
 def _diff(source: Source, found: Found) -> Diff:
-    absent = found.kind is ObjectKind.ABSENT
     size = status_of(source.path).st_size
     return Diff(
-        added=1 if absent else 0,
-        changed=0 if absent or found.content == source.content else 1,
+        added=1 if found.is_absent else 0,
+        changed=0 if found.is_absent or found.content == source.content else 1,
         bytes_copied=0 if source.point else size,
         bytes_shared=size if source.point else 0,
     )
 
 
-def _since_install(request: TargetRequest, place: Place, found: Found) -> list[str]:
-    """Notices on what became of what was installed. Raises TargetChanged."""
-    if request.installed_content is None and request.installed_root is None:
-        if found.kind is ObjectKind.ABSENT:
-            return []
-        text = path_text(str(place.path))
-        return [f"{text} was not installed by this home: it counts as the old version, and is kept"]
-    expected = request.installed_content or request.installed_root or ABSENT
-    actual = found.content if request.installed_content is not None else found.root
-    if actual != expected:
-        raise TargetChanged(
-            path=place.path, expected=expected, found=actual, component=request.component
-        )
-    if request.installed_root is not None and found.root != request.installed_root:
-        text = path_text(str(place.path))
-        return [
-            f"owner, mode or attributes of {text} changed since it was installed: they are kept"
-        ]
-    return []
-
-
-def _surroundings(path: Path, place: Place) -> list[str]:
-    """Notices on the folder."""
-    notices = []
-    if place.path != Path(path):
-        notices.append(
-            f"{path_text(str(path))} leads through a link to {path_text(str(place.path))}: "
-            "that is what is upgraded"
-        )
-    status = status_of(place.parent)
-    if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
-        notices.append(
-            f"every user may write in {path_text(str(place.parent))}, and so exchange the target"
-        )
-    if os.geteuid() == 0 and kind_of(place.path) is ObjectKind.ABSENT:
-        owner = owner_for_new(place.parent)
-        if owner.uid != 0:
-            notices.append(f"the new file is given to the folder's owner, user {owner.uid}")
-    return notices
+def _changes(source: Source, found: Found) -> list[TargetChange]:
+    if found.content == source.content:
+        return []
+    size = status_of(source.path).st_size
+    return [TargetChange("added" if found.is_absent else "changed", "", size)]
 
 
 def _word(path: Path, kind: ObjectKind) -> str:

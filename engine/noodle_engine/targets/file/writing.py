@@ -50,6 +50,9 @@ class FileObjects:
         del look
         return find(path, stop=self.context.stop)
 
+    def remember(self, found: Found) -> None:
+        """Nothing: a file is known by what the journal has of it."""
+
     def displaced(self, path: Path, before: Found) -> Found:
         """What an exchange has brought to `path`, wholly read."""
         del before

@@ -1,0 +1,94 @@
+"""What a target's trees held when they were read: `.noodle/NAME/manifests`.
+
+Owns `ROOT.tree`, a manifest, and `ROOT.stamps`, by which its files are known to
+be as they were. A manifest is kept durably for as long as a tree of its root is:
+without it nobody could tell a tree's own files from what programs left in it.
+Stamps are disposable. Both are believed only if they prove themselves: a
+manifest by its root, stamps by their digest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from noodle_engine.disk.failures import DiskError, explained
+from noodle_engine.disk.files import ObjectKind, kind_of
+from noodle_engine.disk.names import make_folder, unlink_quietly
+from noodle_engine.disk.trees.manifest import ManifestUnreadable, TreeManifest
+from noodle_engine.disk.trees.stamps import Stamp, encode_stamps, parse_stamps
+from noodle_engine.disk.whole import write_whole
+
+__all__ = ["TREE_PREFIX", "Manifests", "manifest_beside"]
+
+TREE_PREFIX: Final = "tree:"
+
+
+@dataclass(slots=True)
+class Manifests:
+    """The manifests and stamps in one folder; each is read once."""
+
+    folder: Path
+    _read: dict[str, TreeManifest | None] = field(default_factory=dict)
+
+    def get(self, root: str) -> TreeManifest | None:
+        """The manifest of a root; None if it is not there, or is not the one it says."""
+        if root not in self._read:
+            self._read[root] = _read_manifest(self._path(root, "tree"), root)
+        return self._read[root]
+
+    def stamps(self, root: str) -> Mapping[bytes, Stamp]:
+        """The stamps that are true for a root; none if there are none."""
+        try:
+            data = self._path(root, "stamps").read_bytes()
+        except OSError:
+            return {}
+        parsed = parse_stamps(data)
+        return {} if parsed is None or parsed[0] != root else parsed[1]
+
+    def keep(self, manifest: TreeManifest, stamps: Mapping[bytes, Stamp] | None = None) -> None:
+        """Keep a manifest, durably, and stamps, if they can be kept. Raises a disk failure."""
+        make_folder(self.folder, 0o700)
+        root = manifest.root
+        if self.get(root) is None:
+            write_whole(self._path(root, "tree"), manifest.encode(), 0o600, replace=True)
+            self._read[root] = manifest
+        if stamps is not None:
+            with suppress(DiskError):  # who has none reads more
+                path = self._path(root, "stamps")
+                write_whole(path, encode_stamps(root, stamps), 0o600, replace=True)
+
+    def roots(self) -> tuple[str, ...]:
+        """The roots whose manifests are here, sorted."""
+        if kind_of(self.folder) is not ObjectKind.FOLDER:
+            return ()
+        with explained("list", self.folder):
+            names = sorted(path.name for path in self.folder.iterdir())
+        return tuple(
+            f"{TREE_PREFIX}{name.removesuffix('.tree')}" for name in names if name.endswith(".tree")
+        )
+
+    def forget(self, root: str) -> None:
+        """Remove a manifest and its stamps. Not durable on return: they do no harm."""
+        self._read.pop(root, None)
+        for ending in ("stamps", "tree"):
+            unlink_quietly(self._path(root, ending))
+
+    def _path(self, root: str, ending: str) -> Path:
+        return self.folder / f"{root.removeprefix(TREE_PREFIX)}.{ending}"
+
+
+def manifest_beside(payload: Path, root: str) -> TreeManifest | None:
+    """The manifest that the registry keeps beside a payload, if it is the one of `root`."""
+    return _read_manifest(payload.with_name(f"{payload.name}.tree"), root)
+
+
+def _read_manifest(path: Path, root: str) -> TreeManifest | None:
+    try:
+        found = TreeManifest.parse(path.read_bytes())
+    except (OSError, ManifestUnreadable):
+        return None
+    return found if found.root == root else None

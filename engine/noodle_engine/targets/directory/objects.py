@@ -1,0 +1,405 @@
+"""Trees beside a target, in both layouts: written, proved, removed.
+
+Owns what stands under the names of an upgrade:
+
+    layout tree   `.NAME.next-ID` is the tree itself; the old is kept at
+                  `releases/VERSION-ROOT-ID`, moved there whole
+    layout link   the tree is at `releases/VERSION-ROOT-ID` and stays there;
+                  `.NAME.next-ID` is a link to it; the old link is kept at
+                  `releases/VERSION-ROOT-ID.link`, as it was: its text is
+                  relative to the target's folder, wherever it stands
+
+A tree that is to go is first moved to where nobody takes a half of it for
+somebody's tree.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from noodle_engine.disk.failures import explained
+from noodle_engine.disk.files import ObjectKind, kind_of, link_text, status_of
+from noodle_engine.disk.names import fsync_folder, make_folder, make_link, unlink_quietly
+from noodle_engine.disk.trees.build import Sharing, probe_sharing, remove_tree
+from noodle_engine.disk.trees.manifest import TreeManifest
+from noodle_engine.disk.trees.syncing import fsync_tree, sync_file_system
+from noodle_engine.machine.plan import ABSENT
+from noodle_engine.registry.tree_options import TreeOptions
+from noodle_engine.targets.base import Source, StepContext
+from noodle_engine.targets.directory import seeding
+from noodle_engine.targets.directory.manifests import manifest_beside
+from noodle_engine.targets.directory.payload import staged_manifest
+from noodle_engine.targets.directory.reading import Reader, led_to, link_root, tree_root_in
+from noodle_engine.targets.directory.writing import (
+    Built,
+    KeptTree,
+    Progressing,
+    build_tree,
+    named,
+)
+from noodle_engine.targets.exchange.objects import Found, Look
+from noodle_engine.targets.exchange.sight import move
+from noodle_engine.targets.failures import ForeignFound, OldLost, PayloadUnusable
+from noodle_engine.targets.place import ROOT_DIGITS, Place
+
+__all__ = ["PAYLOAD_OPTION", "DirectoryObjects", "kept_trees", "objects_for"]
+
+PAYLOAD_OPTION = "payload"
+"""The option that has the root of the release's own tree, before mutable paths became links."""
+LINK_ENDING = ".link"
+FOLDER_MODE_TREE, FOLDER_MODE_LINK = 0o700, 0o711
+"""Of `releases`: where links lead into it, who runs the service must come through."""
+
+
+def objects_for(
+    context: StepContext, place: Place, options: TreeOptions, reader: Reader
+) -> DirectoryObjects:
+    """The objects of a step, by the layout that was settled when the plan was made."""
+    sort = LinkObjects if options.layout == "link" else TreeObjects
+    return sort(context, place, options, reader)
+
+
+def kept_trees(place: Place, reader: Reader) -> Iterator[KeptTree]:
+    """The trees that are kept beside a target, with what they should hold."""
+    if kind_of(place.releases) is not ObjectKind.FOLDER:
+        return
+    known = {tree_digits(root): root for root in reader.manifests.roots()}
+    with explained("list", place.releases):
+        paths = sorted(place.releases.iterdir())
+    for path in paths:
+        root = known.get(path.name.rpartition("-")[0].rpartition("-")[2])
+        if root is not None and kind_of(path) is ObjectKind.FOLDER:
+            manifest = reader.manifests.get(root)
+            if manifest is not None:
+                yield KeptTree(path, manifest)
+
+
+def tree_digits(root: str) -> str:
+    """The digits of a root that a release's name has."""
+    return root.partition(":")[2][:ROOT_DIGITS]
+
+
+@dataclass(slots=True)
+class DirectoryObjects(ABC):
+    """What both layouts share. See `noodle_engine.targets.exchange.Objects` for the promises."""
+
+    context: StepContext
+    place: Place
+    options: TreeOptions
+    reader: Reader
+
+    @abstractmethod
+    def write_new(self, source: Source) -> tuple[Path, Found]:
+        """Build the release's tree, and what stands for it under the upgrade's name."""
+
+    @abstractmethod
+    def write_old(self, source: Source) -> tuple[Path, Found]:
+        """Build the old tree anew, from its release."""
+
+    @abstractmethod
+    def discard(self, path: Path) -> None:
+        """Remove what was made for this upgrade, durably."""
+
+    @abstractmethod
+    def clear(self) -> None:
+        """Remove what an interrupted step has left, durably."""
+
+    @abstractmethod
+    def kept_at(self) -> Path:
+        """Where the old is kept."""
+
+    def find(self, path: Path, look: Look = Look.WHOLE) -> Found:
+        """What `path` names, looked at as closely as asked."""
+        return self.reader.find(path, look)
+
+    def remember(self, found: Found) -> None:
+        """Keep the manifest of the old tree, and its stamps."""
+        root = tree_root_in(found.root)
+        scanned = None if root is None else self.reader.scanned.get(root)
+        if scanned is not None:
+            self.place.make_room()
+            self.reader.manifests.keep(scanned.manifest, scanned.stamps)
+
+    def displaced(self, path: Path, before: Found) -> Found:
+        """What an exchange has brought to `path`: the folder or link that was seen, or another."""
+        kind = kind_of(path)
+        if kind is before.kind and kind is not ObjectKind.ABSENT:
+            status = status_of(path)
+            identity = {"device": str(status.st_dev), "inode": str(status.st_ino)}
+            if identity.items() <= before.attributes.items():
+                return before
+        return self.reader.find(path, Look.STAMPS)
+
+    def is_new(self, found: Found, source: Source) -> bool:
+        """Whether it is the tree that was planned: owners and modes are part of that."""
+        return found.content == source.content
+
+    def prove(self, path: Path) -> Found:
+        """Make the tree at `path`, or that it leads to, durable, and read it from the disk."""
+        tree = self.tree_of(path)
+        if kind_of(tree) is ObjectKind.FOLDER:
+            sync_file_system(self.place.parent, fall_back=lambda: fsync_tree(tree))
+        return self.reader.proved(path)
+
+    def tree_of(self, path: Path) -> Path:
+        """The tree that a name stands for."""
+        if kind_of(path) is ObjectKind.LINK:
+            return led_to(self.place.parent, link_text(path))
+        return path
+
+    def make_room(self) -> None:
+        """Make the folders of Noodle's beside the target."""
+        self.place.make_room()
+        link = self.options.layout == "link"
+        make_folder(self.place.releases, FOLDER_MODE_LINK if link else FOLDER_MODE_TREE)
+
+    def remove(self, path: Path) -> None:
+        """Remove a tree of this upgrade's, durably; never half of it under its own name."""
+        stage = self.stage()
+        gone = stage / "gone"
+        remove_tree(gone)
+        if kind_of(path) is ObjectKind.FOLDER and not move(path, gone):
+            raise ForeignFound(
+                path=self.place.path,
+                expected=ABSENT,
+                found=self.find(self.place.path, Look.STAMPS).root,
+                where=gone,
+                found_there="somebody's",
+            )
+        remove_tree(gone)
+        fsync_folder(stage)
+
+    def stage(self) -> Path:
+        """The upgrade's own folder, made if it is not there."""
+        self.make_room()
+        stage = self.place.stage(self.context.upgrade)
+        make_folder(stage, 0o700)
+        return stage
+
+    def manifest_of(self, source: Source) -> TreeManifest:
+        """The manifest to stage of a release. Raises PayloadUnusable."""
+        raw = manifest_beside(source.path, self.context.component.options.get(PAYLOAD_OPTION, ""))
+        manifest = None if raw is None else staged_manifest(raw, self.options, self.place)
+        if manifest is None or manifest.root != source.content:
+            raise PayloadUnusable(
+                path=self.place.path,
+                payload=source.path,
+                found="without the manifest that it was registered with",
+            )
+        return manifest
+
+    def build(self, path: Path, manifest: TreeManifest, source: Source, *, new: bool) -> Built:
+        """Build a tree at `path` from a release and what is kept, and keep its manifest."""
+        sharing = probe_sharing(self.place.room, hard_links=self.options.immutable)
+        kept = [] if sharing is Sharing.COPY else list(self._kept())
+        if sharing is Sharing.HARD_LINK:
+            kept.append(KeptTree(source.path, manifest))
+        built = build_tree(
+            target=self.place.path,
+            path=path,
+            manifest=manifest,
+            payload=source.path,
+            kept=kept,
+            sharing=sharing,
+            also=[self._seeding(source)] if new else [],
+            stop=self.context.stop,
+            progress=Progressing(self.context.progress, 2 * manifest.bytes),
+        )
+        self.reader.manifests.keep(manifest, built.stamps)
+        self.reader.forget()
+        return built
+
+    def _kept(self) -> Iterator[KeptTree]:
+        """The old tree at the target first: it has the most."""
+        old = tree_root_in(self.context.expected_old)
+        manifest = None if old is None else self.reader.manifests.get(old)
+        tree = self.tree_of(self.place.path)
+        if manifest is not None and kind_of(tree) is ObjectKind.FOLDER:
+            yield KeptTree(tree, manifest)
+        yield from kept_trees(self.place, self.reader)
+
+    def _seeding(self, source: Source) -> Callable[[], None]:
+        raw = manifest_beside(source.path, self.context.component.options.get(PAYLOAD_OPTION, ""))
+        stage = self.place.stage(self.context.upgrade)
+
+        def seed() -> None:
+            if raw is not None:
+                seeding.seed(
+                    self.place, self.options, raw, source.path, stage, stop=self.context.stop
+                )
+
+        return seed
+
+    def old_manifest(self, source: Source) -> TreeManifest:
+        """The manifest of the old, to make it anew. Raises OldLost."""
+        root = tree_root_in(self.context.expected_old)
+        manifest = None if root is None else self.reader.manifests.get(root)
+        if manifest is None or kind_of(source.path) is not ObjectKind.FOLDER:
+            why = "what it held is not known any more"
+            raise OldLost(path=self.place.path, expected=self.context.expected_old, why=why)
+        return manifest
+
+    def with_replaced(self, found: Found, built: Built) -> Found:
+        """An observation that names what was damaged among what is kept."""
+        if not built.replaced:
+            return found
+        attributes = {**found.attributes, "replaced": named(built.replaced)}
+        return Found(found.kind, found.root, found.content, attributes)
+
+
+class TreeObjects(DirectoryObjects):
+    """Layout `tree`: a plain directory, exchanged whole."""
+
+    __slots__ = ()
+
+    def write_new(self, source: Source) -> tuple[Path, Found]:
+        """Build the release's tree at `stage-ID/new`."""
+        return self._write(source, "new", self.manifest_of(source), new=True)
+
+    def write_old(self, source: Source) -> tuple[Path, Found]:
+        """Build the old tree at `stage-ID/old`, from its release."""
+        return self._write(source, "old", self.old_manifest(source), new=False)
+
+    def _write(
+        self, source: Source, name: str, manifest: TreeManifest, *, new: bool
+    ) -> tuple[Path, Found]:
+        path = self.stage() / name
+        built = self.build(path, manifest, source, new=new)
+        return path, self.with_replaced(self.find(path, Look.STAMPS), built)
+
+    def discard(self, path: Path) -> None:
+        """Remove a tree, durably."""
+        if kind_of(path) is ObjectKind.LINK:
+            unlink_quietly(path)
+        else:
+            self.remove(path)
+        fsync_folder(path.parent)
+
+    def clear(self) -> None:
+        """Remove `stage-ID`."""
+        self.place.remove_stage(self.context.upgrade)
+
+    def kept_at(self) -> Path:
+        """`releases/VERSION-ROOT-ID`."""
+        context = self.context
+        return self.place.release(context.from_version, context.expected_old, context.upgrade)
+
+
+class LinkObjects(DirectoryObjects):
+    """Layout `link`: the target is a link to a release."""
+
+    __slots__ = ()
+
+    @property
+    def own(self) -> Path:
+        """Where this upgrade's release is, if it has one of its own."""
+        component = self.context.component
+        return self.place.release(component.to_version, component.root, self.context.upgrade)
+
+    def write_new(self, source: Source) -> tuple[Path, Found]:
+        """Build the release's tree in `releases`, and a link to it at `stage-ID/new`.
+
+        A tree is only under its name in `releases` once it is whole.
+        """
+        manifest = self.manifest_of(source)
+        stage = self.stage()
+        if not self._is_whole(self.own, manifest):
+            self.remove(self.own)
+            built = self.build(stage / "tree", manifest, source, new=True)
+            if not move(stage / "tree", self.own):
+                raise self._taken(self.own)
+        else:
+            built = Built({})
+        text = os.path.relpath(self.own, self.place.parent)
+        return self._linked(stage / "new", text, manifest, built)
+
+    def write_old(self, source: Source) -> tuple[Path, Found]:
+        """Make the old link anew, and the tree it led to where that is gone or damaged."""
+        snapshot = self.context.snapshot
+        text = None if snapshot is None else snapshot.attributes.get("link")
+        manifest = self.old_manifest(source)
+        if text is None or self._folder(text).parent != self.place.releases:
+            why = "it was a link to a folder that is not one of Noodle's"
+            raise OldLost(path=self.place.path, expected=self.context.expected_old, why=why)
+        stage, tree = self.stage(), self._folder(text)
+        built = Built({})
+        if not self._is_whole(tree, manifest):
+            built = self.build(stage / "tree", manifest, source, new=False)
+            self._make_free(tree)
+            if not move(stage / "tree", tree):
+                raise self._taken(tree)
+        return self._linked(stage / "old", text, manifest, built)
+
+    def _folder(self, text: str) -> Path:
+        return led_to(self.place.parent, text)
+
+    def _is_whole(self, tree: Path, manifest: TreeManifest) -> bool:
+        """Whether a tree is there already as it should be; then it is made durable."""
+        if kind_of(tree) is not ObjectKind.FOLDER:
+            return False
+        self.reader.manifests.keep(manifest)
+        self.reader.expected = (manifest.root, *self.reader.expected)
+        return self.prove(tree).root == manifest.root
+
+    def _make_free(self, path: Path) -> None:
+        """Keep what stands where the old release should be, as `NAME.foreign-ID`."""
+        if kind_of(path) is ObjectKind.ABSENT:
+            return
+        for free in self.place.foreign(self.context.upgrade):
+            if move(path, free):
+                return
+        raise self._taken(path)
+
+    def _taken(self, path: Path) -> ForeignFound:
+        return ForeignFound(
+            path=self.place.path,
+            expected=ABSENT,
+            found=self.find(self.place.path, Look.STAMPS).root,
+            where=path,
+            found_there=self.find(path, Look.STAMPS).root,
+        )
+
+    def _linked(
+        self, path: Path, text: str, manifest: TreeManifest, built: Built
+    ) -> tuple[Path, Found]:
+        unlink_quietly(path)
+        make_link(path, text)
+        found = self.find(path, Look.STAMPS)
+        expected = link_root(text, manifest.root)
+        if found.root != expected:
+            raise self._taken(path)
+        return path, self.with_replaced(found, built)
+
+    def discard(self, path: Path) -> None:
+        """Remove a link, and the release that was made for it; durably."""
+        if kind_of(path) is ObjectKind.LINK:
+            unlink_quietly(path)
+        elif kind_of(path) is ObjectKind.FOLDER:
+            self.remove(path)
+        fsync_folder(path.parent)
+        self._drop_own()
+
+    def clear(self) -> None:
+        """Remove `stage-ID`, and a release of this upgrade's that no link leads to."""
+        self._drop_own()
+        self.place.remove_stage(self.context.upgrade)
+
+    def _drop_own(self) -> None:
+        if kind_of(self.own) is not ObjectKind.FOLDER:
+            return
+        beside = self.place.next(self.context.upgrade)
+        if all(
+            self.tree_of(path) != self.own for path in (self.place.path, beside, self.kept_at())
+        ):
+            self.remove(self.own)
+            fsync_folder(self.place.releases)
+
+    def kept_at(self) -> Path:
+        """`releases/VERSION-ROOT-ID.link`."""
+        context = self.context
+        kept = self.place.release(context.from_version, context.expected_old, context.upgrade)
+        return kept.with_name(kept.name + LINK_ENDING)

@@ -1,0 +1,62 @@
+"""What of a release's tree comes into a target. Pure.
+
+Owns the manifest that is staged: the release's, and in place of each mutable
+path a link to where that path's data lives once, in `.noodle/NAME/data/`. The link
+is relative, so that a target can be looked at from another root; it depends on
+the layout, for the trees stand at different depths.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+
+from noodle_engine.disk.trees.manifest import EntryKind, TreeEntry, TreeManifest
+from noodle_engine.registry.tree_options import TreeOptions
+from noodle_engine.targets.place import Place
+
+__all__ = ["data_link", "inside", "staged_manifest"]
+
+_FOLDER_MODE = 0o755
+
+
+def data_link(place: Place, layout: str, path: bytes) -> bytes:
+    """The text of the link that stands at a mutable path of a tree."""
+    up = b"../" * (path.count(b"/") + 1)
+    if layout == "link":  # the tree is at P/.noodle/NAME/releases/RELEASE
+        return up + b"../data/" + path
+    return up + b".noodle/" + os.fsencode(place.path.name) + b"/data/" + path
+
+
+def inside(path: bytes, roots: Iterable[bytes]) -> bool:
+    """Whether `path` is one of `roots`, or lies in one."""
+    return any(path == root or path.startswith(root + b"/") for root in roots)
+
+
+def staged_manifest(manifest: TreeManifest, options: TreeOptions, place: Place) -> TreeManifest:
+    """The manifest of what is staged of a release's tree."""
+    if not options.mutable or options.quiesce:
+        return _without(manifest, options.mutable)
+    kept = _without(manifest, options.mutable)
+    return TreeManifest([*kept.entries, *_links(kept, options, place)])
+
+
+def _without(manifest: TreeManifest, mutable: tuple[bytes, ...]) -> TreeManifest:
+    if not mutable:
+        return manifest
+    return TreeManifest(entry for entry in manifest.entries if not inside(entry.path, mutable))
+
+
+def _links(manifest: TreeManifest, options: TreeOptions, place: Place) -> Iterator[TreeEntry]:
+    """The links to the data, and the folders that they lie in, where the release has none."""
+    top = manifest.by_path[b""]
+    made: set[bytes] = set()
+    for path in options.mutable:
+        parent = path
+        while (parent := parent.rpartition(b"/")[0]) and parent not in manifest.by_path:
+            if parent in made:
+                break
+            made.add(parent)
+            yield TreeEntry(parent, EntryKind.FOLDER, _FOLDER_MODE, top.uid, top.gid)
+        text = data_link(place, options.layout, path)
+        yield TreeEntry(path, EntryKind.LINK, 0, top.uid, top.gid, link=text)

@@ -1,0 +1,355 @@
+"""Looking at a directory before anything is changed: planning, and step check.
+
+Owns every reason why a tree cannot be upgraded, and the diff that a person sees.
+Planning reads the old tree as far as its stamps do not vouch for it, and of the
+release its manifest only: the release's files are read while they are copied.
+
+What is at the target decides the layout: a plain directory stays one, a link
+stays one. Only where nothing is does the release's own word count.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from noodle_engine.disk.files import ObjectKind, kind_of, link_text, status_of
+from noodle_engine.disk.names import prove_exchange
+from noodle_engine.disk.space import free_space, mounts
+from noodle_engine.disk.trees.build import Sharing, probe_sharing
+from noodle_engine.disk.trees.manifest import (
+    Change,
+    ChangeKind,
+    EntryKind,
+    TreeManifest,
+    compare,
+    name_text,
+)
+from noodle_engine.machine.plan import ABSENT, Diff, Needs
+from noodle_engine.machine.records import Observation
+from noodle_engine.machine.text import path_text
+from noodle_engine.registry.tree_options import TreeOptions
+from noodle_engine.targets.base import (
+    Source,
+    StepContext,
+    TargetChange,
+    TargetPlan,
+    TargetRequest,
+)
+from noodle_engine.targets.directory.manifests import manifest_beside
+from noodle_engine.targets.directory.objects import PAYLOAD_OPTION, DirectoryObjects, kept_trees
+from noodle_engine.targets.directory.payload import data_link, staged_manifest
+from noodle_engine.targets.directory.reading import Reader, led_to, tree_root_in
+from noodle_engine.targets.directory.writing import key_of, named
+from noodle_engine.targets.exchange.objects import Found, Look
+from noodle_engine.targets.exchange.surroundings import (
+    BYTES_PER_SECOND_ASSUMED,
+    notices_on_folder,
+    notices_since_install,
+    refuse_frozen,
+    refuse_mount,
+    refuse_of_other,
+    refuse_parent,
+    refuse_short,
+    room_inodes,
+    with_margin,
+)
+from noodle_engine.targets.failures import (
+    MutableInside,
+    PayloadUnusable,
+    PointLost,
+    TargetChanged,
+    TargetHasMount,
+    TargetWrongType,
+)
+from noodle_engine.targets.place import Place, check_owner
+
+__all__ = ["check", "plan_directory", "refuse_unusable", "settled_options"]
+
+MEMORY_BYTES = 160 * 1024 * 1024
+FILES_PER_SECOND_ASSUMED = 10_000
+_ROOM = ("holder", "room", "lock", "commands", "owner", "releases", "manifests", "data")
+_FOLDER_BYTES = 4096
+
+
+def plan_directory(request: TargetRequest, place: Place, reader: Reader) -> TargetPlan:
+    """Say what an upgrade would do. Raises a failure that names why it cannot be done."""
+    options = settled_options(TreeOptions.from_text(request.options), place)
+    reader.options = options
+    found = refuse_unusable(place, reader, going_back=request.new is None or request.new.point)
+    check_owner(place, request.home_log, take_over=request.take_over)
+    notices = [
+        *notices_on_folder(request.path, place, ""),
+        *notices_since_install(request, place, found),
+        *_left_behind(reader, found),
+    ]
+    old = _manifest_of(reader, found)
+    text = options.to_text()
+    source = request.new
+    if source is None or source.point:
+        root_to = ABSENT if source is None else source.content
+        new = None if source is None else _point_manifest(place, reader, source)
+        changes = compare(old, new)
+        return TargetPlan(
+            root_from=found.root,
+            root_to=root_to,
+            diff=replace(
+                _counted(changes), bytes_copied=0, bytes_shared=0 if new is None else new.bytes
+            ),
+            needs=Needs(memory_bytes=MEMORY_BYTES, seconds=_seconds(new)),
+            notices=tuple(notices),
+            options=text,
+            changes=tuple(_told(changes)),
+        )
+    raw = manifest_beside(source.path, source.content)
+    if raw is None:
+        raise PayloadUnusable(
+            path=place.path,
+            payload=source.path,
+            found="without the manifest that it was registered with",
+        )
+    _refuse_mutable_inside(request.component, place, found, options)
+    new = staged_manifest(raw, options, place)
+    changes = compare(old, new)
+    copied, shared, inodes = _to_write(place, reader, source, old=old, new=new)
+    needs = _needs(place, new, copied, inodes)
+    refuse_short(place, needs)
+    return TargetPlan(
+        root_from=found.root,
+        root_to=new.root,
+        diff=replace(_counted(changes), bytes_copied=copied, bytes_shared=shared),
+        needs=needs,
+        notices=(*notices, *_owners(place, found, new)),
+        options={**text, PAYLOAD_OPTION: source.content},
+        changes=tuple(_told(changes)),
+    )
+
+
+def check(context: StepContext, place: Place, objects: DirectoryObjects) -> Observation:
+    """Step check: the same once more, now that the target is locked.
+
+    Raises TargetChanged if it is not what the plan was made for.
+    """
+    source = context.source
+    going_back = source is None or source.point
+    found = refuse_unusable(place, objects.reader, going_back=going_back)
+    if found.root != context.component.root_from:
+        differs = found.attributes.get("differs")
+        raise TargetChanged(
+            path=place.path,
+            expected=context.component.root_from,
+            found=found.root if differs is None else f"{found.root} (differs in {differs})",
+            component=context.component.name,
+        )
+    if source is not None and source.point:
+        _point_manifest(place, objects.reader, source)
+    elif source is not None:
+        new = objects.manifest_of(source)
+        _refuse_mutable_inside(context.component.name, place, found, objects.options)
+        old = _manifest_of(objects.reader, found)
+        copied, _, inodes = _to_write(place, objects.reader, source, old=old, new=new)
+        refuse_short(place, _needs(place, new, copied, inodes))
+    return found.observation
+
+
+def settled_options(options: TreeOptions, place: Place) -> TreeOptions:
+    """The options with the layout that what is at the target has."""
+    kind = kind_of(place.path)
+    if kind is ObjectKind.FOLDER:
+        return replace(options, layout="tree")
+    if kind is ObjectKind.LINK:
+        return replace(options, layout="link")
+    return options
+
+
+def refuse_unusable(place: Place, reader: Reader, *, going_back: bool = False) -> Found:
+    """What is at the target, or the failure that says why it cannot be upgraded."""
+    refuse_parent(place)
+    kind = kind_of(place.path)
+    tree = place.path
+    match kind:
+        case ObjectKind.FILE | ObjectKind.OTHER:
+            raise TargetWrongType(path=place.path, found=kind.value, kind="directory")
+        case ObjectKind.LINK:
+            tree = led_to(place.parent, link_text(place.path))
+            if kind_of(tree) is not ObjectKind.FOLDER:
+                found = f"link to {path_text(str(tree))}, which is no directory"
+                raise TargetWrongType(path=place.path, found=found, kind="directory")
+        case ObjectKind.FOLDER | ObjectKind.ABSENT:
+            pass
+    if kind is not ObjectKind.ABSENT:
+        refuse_of_other(place)
+        refuse_mount(place)
+        if kind is ObjectKind.FOLDER:
+            refuse_frozen(place, place.path)
+        _refuse_mounts_in(place, tree)
+    if not going_back:
+        prove_exchange(place.parent)
+    return reader.find(place.path, Look.STAMPS)
+
+
+def _refuse_mounts_in(place: Place, tree: Path) -> None:
+    real = Path(os.path.realpath(tree))
+    for mount in mounts():
+        if mount.point == real or real in mount.point.parents:
+            raise TargetHasMount(path=place.path, mount=mount.point)
+
+
+def _refuse_mutable_inside(
+    component: str, place: Place, found: Found, options: TreeOptions
+) -> None:
+    """Refuse a release whose mutable paths are in the old tree: their data would stay there."""
+    if found.is_absent or options.quiesce:
+        return
+    tree = place.path
+    if found.kind is ObjectKind.LINK:
+        tree = led_to(place.parent, link_text(place.path))
+    inside = []
+    for path in options.mutable:
+        there = tree / os.fsdecode(path)
+        kind = kind_of(there)
+        ours = os.fsdecode(data_link(place, options.layout, path))
+        if kind is ObjectKind.ABSENT or (kind is ObjectKind.LINK and link_text(there) == ours):
+            continue
+        inside.append(name_text(path))
+    if inside:
+        raise MutableInside(path=place.path, component=component, mutable=tuple(inside))
+
+
+def _manifest_of(reader: Reader, found: Found) -> TreeManifest | None:
+    root = tree_root_in(found.root)
+    if root is None:
+        return None
+    scanned = reader.scanned.get(root)
+    return scanned.manifest if scanned is not None else reader.manifests.get(root)
+
+
+def _point_manifest(place: Place, reader: Reader, source: Source) -> TreeManifest:
+    """The manifest of a kept old, if it looks as it did. It is read wholly when it is staged."""
+    reader.expected = (source.content, *reader.expected)
+    kept = reader.find(source.path, Look.STAMPS)
+    manifest = _manifest_of(reader, kept)
+    if kept.content != source.content or manifest is None:
+        differs = kept.attributes.get("differs")
+        raise PointLost(
+            path=place.path,
+            point=source.path,
+            expected=source.content,
+            found=kept.content if differs is None else f"{kept.content} (differs in {differs})",
+        )
+    return manifest
+
+
+def _left_behind(reader: Reader, found: Found) -> Iterator[str]:
+    """What is in the old tree and no release has: it stays with the old tree."""
+    root = tree_root_in(found.root)
+    extras = () if root is None else reader.extras.get(root, ())
+    if extras:
+        yield (
+            f"{len(extras)} file{'s' if len(extras) > 1 else ''} that no release has will stay "
+            f"with the old version: {named(extras)}"
+        )
+
+
+def _owners(place: Place, found: Found, new: TreeManifest) -> Iterator[str]:
+    """Whose the new tree is, where that changes."""
+    if found.is_absent or os.geteuid() != 0:
+        return
+    status = place.path.stat()
+    top = new.by_path[b""]
+    if (status.st_uid, status.st_gid) != (top.uid, top.gid):
+        yield (
+            f"the tree belongs to {status.st_uid}:{status.st_gid} now, "
+            f"and to {top.uid}:{top.gid} as the release has it"
+        )
+
+
+def _to_write(
+    place: Place,
+    reader: Reader,
+    source: Source,
+    *,
+    old: TreeManifest | None,
+    new: TreeManifest,
+) -> tuple[int, int, int]:
+    """Bytes to copy, bytes to share, and inodes to make for a new tree."""
+    sharing = probe_sharing(place.parent, hard_links=reader.options.immutable)
+    have = set()
+    if sharing is not Sharing.COPY:
+        trees = [] if old is None else [old]
+        trees += [tree.manifest for tree in kept_trees(place, reader)]
+        if sharing is Sharing.HARD_LINK and _same_device(source.path, place.parent):
+            trees.append(new)
+        have = {
+            key_of(entry)
+            for tree in trees
+            for entry in tree.entries
+            if entry.kind is EntryKind.FILE
+        }
+    copied = shared = linked = 0
+    for entry in new.entries:
+        if entry.kind is EntryKind.FILE:
+            if key_of(entry) in have:
+                shared += entry.size
+                linked += 1
+            else:
+                copied += entry.size
+    saved = linked if sharing is Sharing.HARD_LINK else 0
+    return copied, shared, len(new.entries) - saved
+
+
+def _same_device(one: Path, other: Path) -> bool:
+    return status_of(one).st_dev == status_of(other).st_dev
+
+
+def _needs(place: Place, new: TreeManifest, copied: int, inodes: int) -> Needs:
+    """What staging takes: bytes with a margin, inodes, memory, time."""
+    block = free_space(place.parent).block_bytes
+    own = room_inodes(place, _ROOM)
+    # A file takes whole blocks, a folder one at least, and the manifest is kept.
+    files = inodes * block // 2
+    kept = len(new.entries) * 400
+    return Needs(
+        disk_bytes=with_margin(copied + files + kept, block) + own * block,
+        inodes=inodes + own + 4,
+        memory_bytes=MEMORY_BYTES,
+        seconds=_seconds(new),
+    )
+
+
+def _seconds(new: TreeManifest | None) -> int:
+    if new is None:
+        return 1
+    return (
+        1
+        + 2 * new.bytes // BYTES_PER_SECOND_ASSUMED // 4
+        + len(new.entries) // FILES_PER_SECOND_ASSUMED
+    )
+
+
+def _counted(changes: Sequence[Change]) -> Diff:
+    """Files and links by what becomes of them; a folder counts if it stays and changes."""
+    kinds = [change.kind for change in changes if not _is_folder_only(change)]
+    return Diff(
+        added=kinds.count(ChangeKind.ADDED),
+        changed=kinds.count(ChangeKind.CHANGED) + kinds.count(ChangeKind.ATTRIBUTES),
+        removed=kinds.count(ChangeKind.REMOVED),
+    )
+
+
+def _is_folder_only(change: Change) -> bool:
+    """Whether it is a folder that comes or goes: what is in it is counted."""
+    there = change.new or change.old
+    return (
+        change.kind in (ChangeKind.ADDED, ChangeKind.REMOVED)
+        and there is not None
+        and there.kind is EntryKind.FOLDER
+    )
+
+
+def _told(changes: Sequence[Change]) -> Iterator[TargetChange]:
+    for change in changes:
+        size = change.new.size if change.new is not None else None
+        yield TargetChange(change.kind.value, name_text(change.path), size, change.what)

@@ -1,0 +1,229 @@
+"""What stands under a name, where a tree is expected: its root, read as closely as asked.
+
+Owns the identity of kind `directory`. A tree that has all that a manifest names,
+as the manifest says, has that manifest's root, whatever else programs left in
+it; a tree that fits none of those expected has the root of all that is in it.
+
+    root      tree: + BLAKE3 of the manifest (layout `tree`)
+              link: + the digits of the tree it leads to + BLAKE3 of its text (layout `link`)
+    content   the root of the tree
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import blake3
+
+from noodle_engine.disk.failures import DiskError
+from noodle_engine.disk.files import ObjectKind, kind_of, link_text, status_of
+from noodle_engine.disk.trees.manifest import TreeManifest, compare, name_text
+from noodle_engine.disk.trees.scan import Scanned, check_tree, scan_tree
+from noodle_engine.disk.trees.stamps import Stamp
+from noodle_engine.machine.records import Observation
+from noodle_engine.registry.tree_options import TreeOptions
+from noodle_engine.targets.directory.manifests import TREE_PREFIX, Manifests
+from noodle_engine.targets.exchange.objects import Found, Look
+
+__all__ = ["LINK_PREFIX", "Reader", "led_to", "link_root", "tree_root_in"]
+
+LINK_PREFIX: Final = "link:"
+DIFFERING_NAMED_MAX: Final = 5
+"""How many differing paths an observation names."""
+DIFFERING_LENGTH_MAX: Final = 200
+_LOOKS_MAX: Final = 3
+_TEXT_DIGITS: Final = 16
+_LEVELS: Final = (Look.IDENTITY, Look.STAMPS, Look.WHOLE)
+
+
+def link_root(text: str, tree: str) -> str:
+    """The root of a link with this text that leads to a tree of this root."""
+    digest = blake3.blake3(os.fsencode(text)).hexdigest()[:_TEXT_DIGITS]
+    return f"{LINK_PREFIX}{tree.removeprefix(TREE_PREFIX)}:{digest}"
+
+
+def tree_root_in(root: str) -> str | None:
+    """The root of the tree that a root speaks of; None for `absent` and what is no tree."""
+    if root.startswith(TREE_PREFIX):
+        return root
+    if root.startswith(LINK_PREFIX):
+        return TREE_PREFIX + root.removeprefix(LINK_PREFIX).partition(":")[0]
+    return None
+
+
+def led_to(parent: Path, text: str) -> Path:
+    """Where a link leads that stands, or will stand, in `parent`."""
+    return Path(os.path.normpath(parent / text))
+
+
+@dataclass(slots=True)
+class Reader:
+    """Reads trees for one step, each no closer and no more often than needed.
+
+    `expected` are roots that may be there, the likeliest first; `observed` what
+    the steps of this upgrade have seen. `options` say what is no part of a tree.
+    """
+
+    parent: Path
+    manifests: Manifests
+    options: TreeOptions
+    expected: Sequence[str] = ()
+    observed: Sequence[Observation] = ()
+    stop: threading.Event | None = None
+    from_disk: bool = False
+    extras: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
+    """By root: what a tree that fits its manifest holds besides."""
+    scanned: dict[str, Scanned] = field(default_factory=dict)
+    """By root: trees that fit none that was expected."""
+    _memory: dict[tuple[int, int], tuple[Look, Found]] = field(default_factory=dict)
+
+    def find(self, path: Path, look: Look) -> Found:
+        """What `path` names: a tree, a link to a tree, nothing, or something else.
+
+        Raises DiskError for what cannot be read.
+        """
+        kind = kind_of(path)
+        if kind is ObjectKind.FOLDER:
+            return self.tree(path, look)
+        if kind is ObjectKind.LINK:
+            return self._link(path, look)
+        return Found.other(kind)
+
+    def proved(self, path: Path) -> Found:
+        """What `path` names, read from the disk and not from memory."""
+        self.forget()
+        self.from_disk = True
+        try:
+            return self.find(path, Look.WHOLE)
+        finally:
+            self.from_disk = False
+
+    def tree(self, path: Path, look: Look) -> Found:
+        """The tree at `path`."""
+        status = status_of(path)
+        identity = (status.st_dev, status.st_ino)
+        seen, found = self._memory.get(identity, (Look.IDENTITY, None))
+        if found is None or _LEVELS.index(seen) < _LEVELS.index(look):
+            found = self._identified(identity) if look is Look.IDENTITY else None
+            if found is None:
+                look = max(look, Look.STAMPS, key=_LEVELS.index)
+                found = self._read_steadily(path, look, identity)
+            self._memory[identity] = (look, found)
+        return found
+
+    def forget(self) -> None:
+        """Believe nothing that was read before: the caller has written."""
+        self._memory.clear()
+
+    def _link(self, path: Path, look: Look) -> Found:
+        text = link_text(path)
+        folder = led_to(self.parent, text)
+        if kind_of(folder) is not ObjectKind.FOLDER:
+            return Found.other(ObjectKind.LINK, "link that leads to no folder")
+        tree = self.tree(folder, look)
+        status = status_of(path)
+        own = {"link": name_text(os.fsencode(text)), "tree": tree.root}
+        own |= {"device": str(status.st_dev), "inode": str(status.st_ino)}
+        return Found(
+            ObjectKind.LINK, link_root(text, tree.root), tree.content, {**tree.attributes, **own}
+        )
+
+    def _identified(self, identity: tuple[int, int]) -> Found | None:
+        """A tree that a step of this upgrade has seen, known by its folder."""
+        for one in self.observed:
+            root = tree_root_in(one.root)
+            if root is not None and _identity_in(one.attributes) == identity:
+                manifest = self.manifests.get(root)
+                if manifest is not None:
+                    return _found(manifest, identity)
+        return None
+
+    def _read_steadily(self, path: Path, look: Look, identity: tuple[int, int]) -> Found:
+        for _ in range(_LOOKS_MAX - 1):
+            try:
+                return self._read(path, look, identity)
+            except DiskError:
+                if self.stop is not None and self.stop.is_set():
+                    raise
+                continue  # a file came or went meanwhile: look again
+        return self._read(path, look, identity)
+
+    def _read(self, path: Path, look: Look, identity: tuple[int, int]) -> Found:
+        nearest: TreeManifest | None = None
+        for manifest, stamps in self._candidates(identity, look):
+            checked = check_tree(
+                path,
+                manifest,
+                stamps=stamps,
+                full=look is Look.WHOLE,
+                skip=self.leaves_out,
+                from_disk=self.from_disk,
+                stop=self.stop,
+            )
+            if not checked.changes:
+                self.extras[manifest.root] = checked.extras
+                return _found(manifest, identity)
+            nearest = nearest or manifest
+        scanned = scan_tree(path, skip=self.leaves_out, stop=self.stop)
+        self.scanned[scanned.manifest.root] = scanned
+        found = _found(scanned.manifest, identity)
+        if nearest is None:
+            return found
+        return Found(
+            found.kind,
+            found.root,
+            found.content,
+            {**found.attributes, "differs": _differing(nearest, scanned.manifest)},
+        )
+
+    def leaves_out(self, path: bytes, is_folder: bool) -> bool:  # noqa: FBT001 - as a scan asks
+        """Whether a path is no part of the tree: unmanaged, or the data of a program."""
+        return self.options.skips(path, is_folder) or self.options.is_mutable(path)
+
+    def _candidates(
+        self, identity: tuple[int, int], look: Look
+    ) -> Iterator[tuple[TreeManifest, Mapping[bytes, Stamp] | None]]:
+        """The manifests that may fit, the likeliest first, each with its stamps."""
+        known = [one.root for one in self.observed if _identity_in(one.attributes) == identity]
+        roots = dict.fromkeys(
+            tree for root in (*known, *self.expected) if (tree := tree_root_in(root)) is not None
+        )
+        for root in roots:
+            manifest = self.manifests.get(root)
+            if manifest is not None:
+                yield manifest, None if look is Look.WHOLE else self.manifests.stamps(root)
+
+
+def _found(manifest: TreeManifest, identity: tuple[int, int]) -> Found:
+    attributes = {
+        "files": str(manifest.files),
+        "size": str(manifest.bytes),
+        "device": str(identity[0]),
+        "inode": str(identity[1]),
+        "folder_device": str(identity[0]),
+        "folder_inode": str(identity[1]),
+    }
+    return Found(ObjectKind.FOLDER, manifest.root, manifest.root, attributes)
+
+
+def _identity_in(attributes: Mapping[str, str]) -> tuple[int, int] | None:
+    """The tree's own folder, as an observation recorded it."""
+    try:
+        return int(attributes["folder_device"]), int(attributes["folder_inode"])
+    except (KeyError, ValueError):
+        return None
+
+
+def _differing(expected: TreeManifest, found: TreeManifest) -> str:
+    changes = compare(expected, found)
+    named = ", ".join(
+        name_text(change.path)[:DIFFERING_LENGTH_MAX] or "."
+        for change in changes[:DIFFERING_NAMED_MAX]
+    )
+    more = len(changes) - DIFFERING_NAMED_MAX
+    return f"{named} and {more} more" if more > 0 else named

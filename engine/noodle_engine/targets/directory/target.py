@@ -1,0 +1,117 @@
+"""Kind `directory`: the door.
+
+Owns how a step's objects come about. The rooms: planning (look before), reading
+(what stands under a name), writing and seeding (building), objects (both
+layouts), manifests (what is known of trees).
+
+What the new version gets: everything from the release, owners, modes and
+extended attributes too; the mutable paths are links to data that outlasts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from noodle_engine.disk.files import ObjectKind, kind_of, link_text
+from noodle_engine.disk.names import fsync_folder, unlink_quietly
+from noodle_engine.disk.trees.remove import remove_tree
+from noodle_engine.machine.records import Observation
+from noodle_engine.registry.tree_options import TreeOptions
+from noodle_engine.targets.base import StepContext, TargetPlan, TargetRequest
+from noodle_engine.targets.directory import planning
+from noodle_engine.targets.directory.manifests import Manifests
+from noodle_engine.targets.directory.objects import (
+    DirectoryObjects,
+    kept_trees,
+    objects_for,
+    tree_digits,
+)
+from noodle_engine.targets.directory.reading import Reader, led_to, tree_root_in
+from noodle_engine.targets.exchange import ExchangeTarget, Found, Look
+from noodle_engine.targets.place import Place
+
+__all__ = ["DirectoryTarget"]
+
+
+class DirectoryTarget(ExchangeTarget):
+    """A tree. See `noodle_engine.targets.base.Target` for the promises."""
+
+    kind: ClassVar[str] = "directory"
+
+    def objects(self, context: StepContext, place: Place) -> DirectoryObjects:
+        """Trees, or links to trees."""
+        component = context.component
+        options = TreeOptions.from_text(component.options)
+        likely = (context.expected_new, component.root, context.expected_old, component.root_from)
+        reader = Reader(
+            parent=place.parent,
+            manifests=Manifests(place.manifests),
+            options=options,
+            expected=[root for root in likely if root is not None],
+            observed=[one for one in (context.staged, context.snapshot) if one is not None],
+            stop=context.stop,
+        )
+        return objects_for(context, place, options, reader)
+
+    def look(self, place: Place, expected: Sequence[str], options: Mapping[str, str]) -> Found:
+        """What is at the target, by its stamps."""
+        return _reader(place, expected, options).find(place.path, Look.STAMPS)
+
+    def check(self, context: StepContext, place: Place) -> Observation:
+        """Step check."""
+        return planning.check(context, place, self.objects(context, place))
+
+    def plan_at(self, request: TargetRequest, place: Place) -> TargetPlan:
+        """What an upgrade would do."""
+        known = (request.installed_root, request.installed_content)
+        expected = [root for root in known if root is not None]
+        return planning.plan_directory(request, place, _reader(place, expected, request.options))
+
+    def find_by_hand(self, place: Place, path: Path) -> Found:
+        """What `path` is, wholly read; it is held against every tree that is known here."""
+        reader = _reader(place, Manifests(place.manifests).roots(), {})
+        return reader.find(path, Look.WHOLE)
+
+    def drop(self, location: Path) -> int:
+        """Remove a kept old version, durably; its bytes, 0 if it is gone already.
+
+        Of a link the release goes first, if it is one of Noodle's: the link tells
+        whoever goes on after a crash where it was.
+        """
+        size = 0
+        kind = kind_of(location)
+        if kind is ObjectKind.FOLDER:
+            size = remove_tree(location)
+        elif kind is ObjectKind.LINK:
+            # P/.noodle/NAME/releases/KEPT.link: the text is relative to P.
+            release = led_to(location.parents[3], link_text(location))
+            if release.parent == location.parent:
+                size = remove_tree(release)
+                fsync_folder(location.parent)
+            unlink_quietly(location)
+        if kind_of(location.parent) is ObjectKind.FOLDER:
+            fsync_folder(location.parent)
+            _forget_manifests(location.parent.parent)
+        return size
+
+
+def _reader(place: Place, expected: Sequence[str], options: Mapping[str, str]) -> Reader:
+    return Reader(
+        parent=place.parent,
+        manifests=Manifests(place.manifests),
+        options=TreeOptions.from_text(options),
+        expected=expected,
+    )
+
+
+def _forget_manifests(room: Path) -> None:
+    """Remove the manifests of trees that are neither kept nor at the target."""
+    place = Place(room.parent.parent / room.name)
+    reader = _reader(place, Manifests(place.manifests).roots(), {})
+    kept = {tree_digits(tree.manifest.root) for tree in kept_trees(place, reader)}
+    current = tree_root_in(reader.find(place.path, Look.STAMPS).root)
+    for root in reader.manifests.roots():
+        if tree_digits(root) not in kept and root != current:
+            reader.manifests.forget(root)
