@@ -36,6 +36,7 @@ __all__ = [
     "make_link",
     "probe_files",
     "prove_exchange",
+    "remove_empty_folder",
     "remove_folder",
     "rename_noreplace",
     "unlink_quietly",
@@ -145,6 +146,23 @@ def make_folder(path: Path, mode: int) -> None:
             os.chmod(path, mode)
     if made:
         fsync_folder(path.parent)
+
+
+def remove_empty_folder(path: Path) -> bool:
+    """Remove a folder that holds nothing; False if there is none, or something is in it.
+
+    Not durable on return: the caller syncs the parent.
+    """
+    with explained("remove the folder", path):
+        try:
+            os.rmdir(path)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            return False
+    return True
 
 
 def remove_folder(path: Path) -> bool:

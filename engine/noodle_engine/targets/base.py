@@ -62,7 +62,8 @@ class TargetRequest:
     """What planning asks of a kind.
 
     `new` is None for a removal. `installed_root` and `installed_content` are
-    what the journal says is there (None: nothing is installed by this home).
+    what the journal says is there (None: nothing is installed by this home). With
+    `adopt` what is at the target becomes the installed version; `new` is None.
     """
 
     component: str
@@ -73,6 +74,7 @@ class TargetRequest:
     installed_content: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     take_over: bool = False
+    adopt: bool = False
 
 
 @dataclass(frozen=True, slots=True)

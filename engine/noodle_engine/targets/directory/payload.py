@@ -10,22 +10,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from noodle_engine.disk.trees.manifest import EntryKind, TreeEntry, TreeManifest
 from noodle_engine.registry.tree_options import TreeOptions
 from noodle_engine.targets.place import Place
 
-__all__ = ["data_link", "inside", "staged_manifest"]
+__all__ = ["data_link", "inside", "staged_at", "staged_manifest"]
 
 _FOLDER_MODE = 0o755
 
 
-def data_link(place: Place, layout: str, path: bytes) -> bytes:
-    """The text of the link that stands at a mutable path of a tree."""
-    up = b"../" * (path.count(b"/") + 1)
-    if layout == "link":  # the tree is at P/.noodle/NAME/releases/RELEASE
-        return up + b"../data/" + path
-    return up + b".noodle/" + os.fsencode(place.path.name) + b"/data/" + path
+def staged_at(place: Place, layout: str) -> Path:
+    """Where a tree that is staged will stand; of a release, any name in its folder."""
+    return place.path if layout == "tree" else place.releases / "release"
+
+
+def data_link(place: Place, tree: Path, path: bytes) -> str:
+    """The text of the link at a mutable path of a tree that stands, or will stand, at `tree`."""
+    name = os.fsdecode(path)
+    return os.path.relpath(place.data / name, (tree / name).parent)
 
 
 def inside(path: bytes, roots: Iterable[bytes]) -> bool:
@@ -33,12 +37,15 @@ def inside(path: bytes, roots: Iterable[bytes]) -> bool:
     return any(path == root or path.startswith(root + b"/") for root in roots)
 
 
-def staged_manifest(manifest: TreeManifest, options: TreeOptions, place: Place) -> TreeManifest:
-    """The manifest of what is staged of a release's tree."""
+def staged_manifest(
+    manifest: TreeManifest, options: TreeOptions, place: Place, tree: Path | None = None
+) -> TreeManifest:
+    """The manifest of what is staged of a release's tree, to stand at `tree`."""
     if not options.mutable or options.quiesce:
         return _without(manifest, options.mutable)
     kept = _without(manifest, options.mutable)
-    return TreeManifest([*kept.entries, *_links(kept, options, place)])
+    at = staged_at(place, options.layout) if tree is None else tree
+    return TreeManifest([*kept.entries, *_links(kept, options, place, at)])
 
 
 def _without(manifest: TreeManifest, mutable: tuple[bytes, ...]) -> TreeManifest:
@@ -47,7 +54,9 @@ def _without(manifest: TreeManifest, mutable: tuple[bytes, ...]) -> TreeManifest
     return TreeManifest(entry for entry in manifest.entries if not inside(entry.path, mutable))
 
 
-def _links(manifest: TreeManifest, options: TreeOptions, place: Place) -> Iterator[TreeEntry]:
+def _links(
+    manifest: TreeManifest, options: TreeOptions, place: Place, tree: Path
+) -> Iterator[TreeEntry]:
     """The links to the data, and the folders that they lie in, where the release has none."""
     top = manifest.by_path[b""]
     made: set[bytes] = set()
@@ -58,5 +67,5 @@ def _links(manifest: TreeManifest, options: TreeOptions, place: Place) -> Iterat
                 break
             made.add(parent)
             yield TreeEntry(parent, EntryKind.FOLDER, _FOLDER_MODE, top.uid, top.gid)
-        text = data_link(place, options.layout, path)
+        text = os.fsencode(data_link(place, tree, path))
         yield TreeEntry(path, EntryKind.LINK, 0, top.uid, top.gid, link=text)

@@ -40,7 +40,7 @@ from noodle_engine.targets.base import (
 )
 from noodle_engine.targets.directory.manifests import manifest_beside
 from noodle_engine.targets.directory.objects import PAYLOAD_OPTION, DirectoryObjects, kept_trees
-from noodle_engine.targets.directory.payload import data_link, staged_manifest
+from noodle_engine.targets.directory.payload import staged_manifest
 from noodle_engine.targets.directory.reading import Reader, led_to, tree_root_in
 from noodle_engine.targets.directory.writing import key_of, named
 from noodle_engine.targets.exchange.objects import Found, Look
@@ -66,7 +66,7 @@ from noodle_engine.targets.failures import (
 )
 from noodle_engine.targets.place import Place, check_owner
 
-__all__ = ["check", "plan_directory", "refuse_unusable", "settled_options"]
+__all__ = ["check", "leads_to_data", "plan_directory", "refuse_unusable", "settled_options"]
 
 MEMORY_BYTES = 160 * 1024 * 1024
 FILES_PER_SECOND_ASSUMED = 10_000
@@ -210,12 +210,19 @@ def _refuse_mutable_inside(
     for path in options.mutable:
         there = tree / os.fsdecode(path)
         kind = kind_of(there)
-        ours = os.fsdecode(data_link(place, options.layout, path))
-        if kind is ObjectKind.ABSENT or (kind is ObjectKind.LINK and link_text(there) == ours):
+        if kind is ObjectKind.ABSENT or leads_to_data(place, there, path):
             continue
         inside.append(name_text(path))
     if inside:
         raise MutableInside(path=place.path, component=component, mutable=tuple(inside))
+
+
+def leads_to_data(place: Place, there: Path, path: bytes) -> bool:
+    """Whether what stands at a mutable path is a link to its data."""
+    data = place.data / os.fsdecode(path)
+    return kind_of(there) is ObjectKind.LINK and (
+        os.path.normpath(os.path.realpath(there.parent) + "/" + link_text(there)) == str(data)
+    )
 
 
 def _manifest_of(reader: Reader, found: Found) -> TreeManifest | None:

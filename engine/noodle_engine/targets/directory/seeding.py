@@ -7,11 +7,12 @@ an upgrade is taken back: a program may have written it meanwhile.
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
 from noodle_engine.disk.files import ObjectKind, kind_of, sync_file
-from noodle_engine.disk.names import fsync_folder, make_folder, unlink_quietly
+from noodle_engine.disk.names import fsync_folder, make_folder, remove_empty_folder, unlink_quietly
 from noodle_engine.disk.trees.build import (
     OpenTree,
     copy_file,
@@ -26,7 +27,7 @@ from noodle_engine.registry.tree_options import TreeOptions
 from noodle_engine.targets.exchange.sight import move
 from noodle_engine.targets.place import Place
 
-__all__ = ["make_data_folders", "seed"]
+__all__ = ["make_data_folders", "remove_empty_data_folders", "seed"]
 
 _FOLDER_MODE = 0o755
 
@@ -67,6 +68,16 @@ def make_data_folders(place: Place, path: bytes) -> None:
     for name in path.split(b"/")[:-1]:
         folder = folder / _text(name)
         make_folder(folder, _FOLDER_MODE)
+
+
+def remove_empty_data_folders(place: Place, path: bytes) -> None:
+    """Remove the folders that `make_data_folders` made, where nothing is in them, durably."""
+    folder = place.data / os.fsdecode(path)
+    while folder != place.room:
+        folder = folder.parent
+        if folder == place.room or not remove_empty_folder(folder):
+            return
+        fsync_folder(folder.parent)
 
 
 def _part(release: TreeManifest, path: bytes) -> TreeManifest | TreeEntry:

@@ -17,10 +17,12 @@ from typing import ClassVar
 from noodle_engine.disk.files import ObjectKind, kind_of, link_text
 from noodle_engine.disk.names import fsync_folder, unlink_quietly
 from noodle_engine.disk.trees.remove import remove_tree
+from noodle_engine.machine.plan import StepName
 from noodle_engine.machine.records import Observation
 from noodle_engine.registry.tree_options import TreeOptions
-from noodle_engine.targets.base import StepContext, TargetPlan, TargetRequest
+from noodle_engine.targets.base import ProbeFound, StepContext, TargetPlan, TargetRequest
 from noodle_engine.targets.directory import planning
+from noodle_engine.targets.directory.adopting import Adoption, is_adoption, plan_adoption
 from noodle_engine.targets.directory.manifests import Manifests
 from noodle_engine.targets.directory.objects import (
     DirectoryObjects,
@@ -30,6 +32,7 @@ from noodle_engine.targets.directory.objects import (
 )
 from noodle_engine.targets.directory.reading import Reader, led_to, tree_root_in
 from noodle_engine.targets.exchange import ExchangeTarget, Found, Look
+from noodle_engine.targets.exchange.target import as_planned
 from noodle_engine.targets.place import Place
 
 __all__ = ["DirectoryTarget"]
@@ -39,6 +42,41 @@ class DirectoryTarget(ExchangeTarget):
     """A tree. See `noodle_engine.targets.base.Target` for the promises."""
 
     kind: ClassVar[str] = "directory"
+
+    def plan_at(self, request: TargetRequest, place: Place) -> TargetPlan:
+        """What an upgrade, or an adoption, would do."""
+        known = (request.installed_root, request.installed_content)
+        reader = _reader(place, [root for root in known if root is not None], request.options)
+        if request.adopt:
+            return plan_adoption(request, place, reader)
+        return planning.plan_directory(request, place, reader)
+
+    def do(self, step: StepName, context: StepContext) -> Observation:
+        """Do a step."""
+        if is_adoption(context.component.options):
+            return self._adoption(context).do(step)
+        return super().do(step, context)
+
+    def undo(self, step: StepName, context: StepContext) -> Observation:
+        """Take back swap or stage."""
+        if is_adoption(context.component.options):
+            return self._adoption(context).undo(step)
+        return super().undo(step, context)
+
+    def probe(self, step: StepName, context: StepContext) -> ProbeFound:
+        """Say how far a step came."""
+        if is_adoption(context.component.options):
+            return self._adoption(context).probe(step)
+        return super().probe(step, context)
+
+    def _adoption(self, context: StepContext) -> Adoption:
+        place = as_planned(context)
+        options = TreeOptions.from_text(context.component.options)
+        # The new before the old, whatever was observed: a tree with some of its mutable
+        # paths moved has the old root still.
+        likely = (context.component.root, context.expected_old, context.component.root_from)
+        reader = _reader(place, likely, context.component.options)
+        return Adoption(context, place, options, reader)
 
     def objects(self, context: StepContext, place: Place) -> DirectoryObjects:
         """Trees, or links to trees."""
@@ -62,12 +100,6 @@ class DirectoryTarget(ExchangeTarget):
     def check(self, context: StepContext, place: Place) -> Observation:
         """Step check."""
         return planning.check(context, place, self.objects(context, place))
-
-    def plan_at(self, request: TargetRequest, place: Place) -> TargetPlan:
-        """What an upgrade would do."""
-        known = (request.installed_root, request.installed_content)
-        expected = [root for root in known if root is not None]
-        return planning.plan_directory(request, place, _reader(place, expected, request.options))
 
     def find_by_hand(self, place: Place, path: Path) -> Found:
         """What `path` is, wholly read; it is held against every tree that is known here."""

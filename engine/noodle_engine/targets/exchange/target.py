@@ -30,7 +30,7 @@ from noodle_engine.targets.exchange.rescue import Find
 from noodle_engine.targets.failures import TargetMoved
 from noodle_engine.targets.place import Place, lock_target, place_of
 
-__all__ = ["ExchangeTarget"]
+__all__ = ["ExchangeTarget", "as_planned"]
 
 _Step = Callable[[Exchange], Observation]
 
@@ -98,7 +98,7 @@ class ExchangeTarget(ABC):
     def do(self, step: StepName, context: StepContext) -> Observation:
         """Do a step."""
         if step is StepName.CHECK:
-            return self.check(context, _as_planned(context))
+            return self.check(context, as_planned(context))
         if step not in _STOPPABLE:
             context = replace(context, stop=threading.Event())
         return _of(_DO, step)(self._exchange(context))
@@ -143,11 +143,11 @@ class ExchangeTarget(ABC):
         return lambda path: self.find_by_hand(place, path)
 
     def _exchange(self, context: StepContext) -> Exchange:
-        place = _as_planned(context)
+        place = as_planned(context)
         return Exchange(context, place, self.objects(context, place))
 
 
-def _as_planned(context: StepContext) -> Place:
+def as_planned(context: StepContext) -> Place:
     """The target's place, if its path leads where it led when the plan was made.
 
     A plan has the resolved path. A link that came into it since leads to another
