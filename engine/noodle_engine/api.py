@@ -37,6 +37,7 @@ from noodle_engine.execute.answers.views import (
     ReplayView,
     StepsView,
     UpgradeView,
+    VerifiedView,
 )
 from noodle_engine.execute.answers.wording import sentence
 from noodle_engine.execute.failures import (
@@ -56,7 +57,7 @@ from noodle_engine.execute.home.opening import (
 )
 from noodle_engine.execute.recording import Heard, Live
 from noodle_engine.machine.codec import decode, encode
-from noodle_engine.machine.plan import Plan, plan_hash
+from noodle_engine.machine.plan import Plan
 from noodle_engine.machine.states import OnCrash, Release
 from noodle_engine.machine.upgrade import Fold
 from noodle_policies.settings.model import settings_hash
@@ -223,6 +224,27 @@ class Noodle:
             raise ComponentUnknown(name, [row.name for row in rows])
         return ComponentsView(found)
 
+    def verify(
+        self,
+        name: str | None = None,
+        *,
+        full: bool = False,
+        stop: threading.Event | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> VerifiedView:
+        """Hold what is on disk against what is installed: one component, or all.
+
+        A file that looks as it did when it was read last is believed, unless `full`.
+        Changes nothing. Raises ComponentUnknown for a name that is not installed.
+        """
+        from noodle_engine.execute.answers.verifying import verified_view
+
+        with self._read() as (_, world):
+            if name is not None and name not in world.components:
+                raise ComponentUnknown(name, sorted(world.components))
+            names = sorted(world.components) if name is None else [name]
+            return verified_view(world, names, full=full, stop=stop, progress=progress)
+
     def points(self, name: str | None = None) -> PointsView:
         """The kept old versions, oldest first. Raises ComponentUnknown for an unknown name."""
         from noodle_engine.execute.retention import point_row
@@ -306,18 +328,47 @@ class Noodle:
         self, wanted: Sequence[str], *, remove: Sequence[str] = (), take_over: bool = False
     ) -> PlanView:
         """Plan an upgrade to `wanted` (NAME@VERSION). Changes nothing."""
+        from noodle_engine.execute.answers.plans import plan_view
+
         with self._read() as (journal, world):
             planned = self._planner(journal, world, take_over=take_over).forward(wanted, remove)
-        plan = planned.plan
-        digest = plan_hash(plan) if plan else None
-        return PlanView(plan is not None, digest, plan, planned.already)
+        return plan_view(planned)
 
     def plan_back(self, name: str, *, to: str | None = None) -> PlanView:
         """Plan the way back to a kept old version. Changes nothing."""
+        from noodle_engine.execute.answers.plans import plan_view
+
         with self._read() as (journal, world):
-            plan = self._planner(journal, world).back(name, to).plan
-        digest = plan_hash(plan) if plan else None
-        return PlanView(plan is not None, digest, plan)
+            planned = self._planner(journal, world).back(name, to)
+        return plan_view(planned)
+
+    def plan_adoption(
+        self,
+        wanted: str,
+        path: Path,
+        *,
+        layout: str | None = None,
+        mutable: Sequence[str] = (),
+        unmanaged: Sequence[str] = (),
+        immutable: bool = False,
+        take_over: bool = False,
+    ) -> PlanView:
+        """Plan to make the directory at `path` the installed `wanted` (NAME@VERSION).
+
+        `layout` is tree or link (None: as it is), `mutable` paths in it that outlast
+        every release, `unmanaged` patterns of what is no part of it. `immutable`:
+        nobody writes its files, so that releases may share them. Changes nothing;
+        `apply` does the plan.
+        """
+        from noodle_engine.execute.answers.plans import plan_view
+        from noodle_engine.targets.directory.asked import adoption_options
+
+        options = adoption_options(
+            path, layout=layout, mutable=mutable, unmanaged=unmanaged, immutable=immutable
+        )
+        with self._read() as (journal, world):
+            planner = self._planner(journal, world, take_over=take_over)
+            return plan_view(planner.adopt(wanted, path, "directory", options))
 
     def _planner(
         self, journal: reading.JournalReader, world: Fold, *, take_over: bool = False

@@ -8,6 +8,7 @@ from typing import ClassVar
 from noodle_journal.errors import NoodleError
 
 __all__ = [
+    "AdoptionUnclear",
     "AnswerLost",
     "ComponentBusy",
     "ComponentUnknown",
@@ -162,6 +163,20 @@ class RollbackDisabled(_Refused):
             problem="going back from a committed upgrade is switched off",
             cause="the setting runtime_upgrade.rollback.enabled is false",
             remedy="set it to true, or apply the wanted version as an upgrade",
+        )
+
+
+class AdoptionUnclear(_Refused):
+    """What is adopted was not given a version."""
+
+    code: ClassVar[str] = "adoption_unclear"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            problem=f"which version of {name} is adopted was not said",
+            cause="the journal records it, and later releases are compared with it",
+            remedy=f"name it: `noodle component adopt {name}@VERSION PATH`",
+            data={"component": name},
         )
 
 

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
 
 from noodle_engine.disk.paths import target_path
 from noodle_engine.execute.failures import (
+    AdoptionUnclear,
     ComponentBusy,
     ComponentUnknown,
     DowngradeRefused,
@@ -51,7 +52,7 @@ from noodle_engine.registry.manifest import ReleaseManifest
 from noodle_engine.registry.names import parse_wanted
 from noodle_engine.registry.store import Release, ReleaseStore
 from noodle_engine.registry.versions import VersionRange, precedes
-from noodle_engine.targets.base import Source, TargetPlan, TargetRequest
+from noodle_engine.targets.base import Source, TargetChange, TargetPlan, TargetRequest
 from noodle_engine.targets.load import load_target
 from noodle_engine.targets.place import local_path
 from noodle_journal.errors import NoodleError
@@ -74,10 +75,11 @@ PLAN_BYTES_MAX = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan, and what needed no change (`name version`)."""
+    """A plan, what needed no change (`name version`), and what changes in each component."""
 
     plan: Plan | None
-    already: tuple[str, ...]
+    already: tuple[str, ...] = ()
+    differences: tuple[tuple[str, TargetChange], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,40 @@ class Planner:
             else:
                 pieces.append(piece)
         pieces.extend(self._removal(name) for name in remove)
-        return Planned(self._plan(Direction.FORWARD, pieces), tuple(already))
+        return self._planned(Direction.FORWARD, pieces, already)
+
+    def adopt(self, wanted: str, path: Path, kind: str, options: Mapping[str, str]) -> Planned:
+        """A plan that makes what is at `path` the installed version `wanted` (NAME@VERSION).
+
+        Nothing is copied, and no release is needed. Raises a NoodleError that says
+        why it cannot be; nothing was changed.
+        """
+        asked = parse_wanted(wanted)
+        name, version = asked.name, asked.version
+        if version is None:
+            raise AdoptionUnclear(name)
+        self._check_free([name])
+        resolved = target_path(path)
+        installed = self.world.components.get(name)
+        if installed is not None and installed.target != path_text(str(resolved)):
+            raise NotCompatible(
+                problem=f"{name} is installed at {local_path(installed.target)}",
+                cause="a component has one target",
+                remedy=f"name that target, or `noodle component forget {name}` first",
+            )
+        request = replace(self._request(name, path, None, installed, options), adopt=True)
+        found = load_target(kind).plan(request)
+        component = PlanComponent(
+            name=name,
+            kind=kind,
+            target=path_text(str(resolved)),
+            root_from=found.root_from,
+            root=found.root_to,
+            from_version=installed.version if installed else None,
+            to_version=version,
+            options=dict(found.options if found.options is not None else options),
+        )
+        return self._planned(Direction.FORWARD, [_Piece(component, found)])
 
     def back(self, name: str, version: str | None = None) -> Planned:
         """A plan back to a kept old: `version`, or the newest that is not what is installed."""
@@ -147,7 +182,7 @@ class Planner:
             critical=hooked.critical if hooked else False,
             options=dict(found.options if found.options is not None else options),
         )
-        return Planned(self._plan(Direction.BACK, [_Piece(component, found)]), ())
+        return self._planned(Direction.BACK, [_Piece(component, found)])
 
     def _release(self, wanted: str) -> Release:
         asked = parse_wanted(wanted)
@@ -283,6 +318,14 @@ class Planner:
             options=dict(options or {}),
             take_over=self.take_over,
         )
+
+    def _planned(
+        self, direction: Direction, pieces: Sequence[_Piece], already: Sequence[str] = ()
+    ) -> Planned:
+        differences = tuple(
+            (piece.component.name, change) for piece in pieces for change in piece.found.changes
+        )
+        return Planned(self._plan(direction, pieces), tuple(already), differences)
 
     def _plan(self, direction: Direction, pieces: Sequence[_Piece]) -> Plan | None:
         if not pieces:

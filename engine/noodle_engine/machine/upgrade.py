@@ -190,7 +190,7 @@ _UNTOUCHED = StepState()
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """The version of a component that is in its target."""
+    """The version of a component that is in its target. `options` are its kind's own."""
 
     name: str
     kind: str
@@ -200,6 +200,7 @@ class Installed:
     upgrade: str
     version: str | None = None
     content: str | None = None
+    options: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -452,6 +453,7 @@ def _installed(upgrade: Upgrade, component: PlanComponent, root: str, at_ms: int
         upgrade=upgrade.id,
         version=component.to_version,
         content=component.root,
+        options=component.options,
     )
 
 

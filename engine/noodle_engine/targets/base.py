@@ -38,6 +38,7 @@ __all__ = [
     "TargetLock",
     "TargetPlan",
     "TargetRequest",
+    "Verified",
 ]
 
 ENTRY_POINT_GROUP = "noodle.targets"
@@ -144,6 +145,24 @@ class ProbeFound:
     observed: Observation
 
 
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What is at a target, held against what is installed there.
+
+    `changes` lead from what is installed to what is there (REMOVED: missing);
+    empty where a kind cannot tell more than that the root differs. `extras` are
+    there besides, and no harm. `bytes_read` is how much was read to say so.
+    """
+
+    found: str
+    whole: bool
+    changes: tuple[TargetChange, ...] = ()
+    extras: tuple[str, ...] = ()
+    files: int = 0
+    files_read: int = 0
+    bytes_read: int = 0
+
+
 @runtime_checkable
 class CommandLock(Protocol):
     """Says that a command may be acting on a target. The command inherits it.
@@ -197,6 +216,22 @@ class Target(Protocol):
         `expected` are roots that may be there, the likeliest first: with them a
         kind can tell what is there from what is there besides. `options` are the
         component's.
+        """
+
+    def verify(
+        self,
+        path: Path,
+        root: str,
+        *,
+        options: Mapping[str, str],
+        full: bool,
+        stop: threading.Event | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Verified:
+        """Hold what is at the target against the `root` that is installed. Reads only.
+
+        Unless `full` a kind may believe that a file which looks as it did when it
+        was read last is as it was.
         """
 
     def plan(self, request: TargetRequest) -> TargetPlan:

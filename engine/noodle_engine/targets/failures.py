@@ -6,6 +6,7 @@ with one leaves the upgrade standing until a person speaks, and why.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,6 +15,7 @@ from noodle_engine.machine.text import path_text
 from noodle_journal.errors import DataValue, NoodleError
 
 __all__ = [
+    "AdoptionRefused",
     "CandidateUnknown",
     "DisplacedWritten",
     "FlipLost",
@@ -536,6 +538,21 @@ class SpaceShort(TargetError):
             cause="old and new stand side by side until the upgrade has ended",
             remedy="free some, then run the command again",
             data={"needed": needed, "free": free, "unit": unit},
+        )
+
+
+class AdoptionRefused(NoodleError):
+    """What was asked of an adoption cannot be."""
+
+    code: ClassVar[str] = "adoption_refused"
+    exit_code: ClassVar[int] = 3
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__(
+            problem=f"the directory cannot be adopted so: {'; '.join(problems)}",
+            cause="paths are of the tree, patterns as in .gitignore, without their exceptions",
+            remedy="correct what is named, and adopt again",
+            data={"problems": list(problems)},
         )
 
 

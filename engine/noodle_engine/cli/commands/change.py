@@ -22,15 +22,18 @@ if TYPE_CHECKING:
     from noodle_engine.execute.answers.views import PlanView
     from noodle_engine.machine.plan import Plan
 
-__all__ = ["apply", "plan", "rollback"]
+__all__ = ["TAKE_OVER", "YES", "apply", "plan", "rollback", "show_plan"]
 
 _REMOVE = click.option(
     "--remove", multiple=True, metavar="NAME", help="Remove this component; may be repeated."
 )
-_TAKE_OVER = click.option(
+TAKE_OVER = click.option(
     "--take-over", is_flag=True, help="Take over a target that another home's journal owns."
 )
-_YES = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+_ALL = click.option(
+    "--all", "everything", is_flag=True, help="Name every file that changes, not the first ones."
+)
+YES = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 _ON_CRASH = click.option(
     "--on-crash",
     type=click.Choice(["forward", "back"]),
@@ -49,10 +52,11 @@ _KEY = click.option(
 @click.command(cls=NoodleCommand, short_help="Show what apply would do.")
 @click.argument("wanted", nargs=-1, metavar="[NAME@VERSION]...")
 @_REMOVE
-@_TAKE_OVER
+@TAKE_OVER
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="FILE", help="Write the plan to a file."
 )
+@_ALL
 @click.option(
     "--detailed-exitcode", is_flag=True, help="Exit 10, not 0, if there is something to change."
 )
@@ -63,6 +67,7 @@ def plan(
     remove: tuple[str, ...],
     take_over: bool,  # noqa: FBT001 - click calls by keyword
     out: Path | None,
+    everything: bool,  # noqa: FBT001
     detailed_exitcode: bool,  # noqa: FBT001
 ) -> int:
     """Show what apply would do. Changes nothing.
@@ -75,7 +80,7 @@ def plan(
         view = noodle.plan(wanted, remove=remove, take_over=take_over)
         if out is not None and view.plan is not None:
             noodle.save_plan(view.plan, out)
-    _show(invocation, view, asked=True)
+    show_plan(invocation, view, asked=True, everything=everything)
     if view.plan is not None:
         how = _how(wanted, remove, out)
         invocation.say(invocation.command(f"next: `noodle apply {clean(how)}` does it"))
@@ -86,11 +91,12 @@ def plan(
 @click.command(cls=NoodleCommand, short_help="Upgrade, install or remove components.")
 @click.argument("wanted", nargs=-1, metavar="[NAME@VERSION]... | PLANFILE")
 @_REMOVE
-@_TAKE_OVER
-@_YES
+@TAKE_OVER
+@YES
 @_ON_CRASH
 @wait_options
 @click.option("--dry-run", is_flag=True, help="Show the plan and end.")
+@_ALL
 @_KEY
 @click.pass_obj
 def apply(
@@ -103,6 +109,7 @@ def apply(
     wait: float | None,
     no_wait: bool,  # noqa: FBT001
     dry_run: bool,  # noqa: FBT001
+    everything: bool,  # noqa: FBT001
     idempotency_key: str | None,
 ) -> int:
     """Upgrade, install or remove components; or do a plan file.
@@ -116,7 +123,7 @@ def apply(
 
     with opened(invocation) as noodle:
         view = _planned(noodle, wanted, remove, take_over=take_over)
-        _show(invocation, view, asked=dry_run)
+        show_plan(invocation, view, asked=dry_run, everything=everything)
         if view.plan is None or dry_run:
             invocation.document(view)
             return exits.DONE
@@ -141,7 +148,7 @@ def apply(
 @click.command(cls=NoodleCommand, short_help="Go back to the version kept before.")
 @click.argument("name")
 @click.option("--to", metavar="VERSION", help="An older kept version, not the newest.")
-@_YES
+@YES
 @wait_options
 @_KEY
 @click.pass_obj
@@ -163,7 +170,7 @@ def rollback(
 
     with opened(invocation) as noodle:
         view = noodle.plan_back(name, to=to)
-        _show(invocation, view, asked=False)
+        show_plan(invocation, view, asked=False)
         if idempotency_key is None:
             ask(invocation, f"Go back with {name}?", yes=yes)
         steps = len(forward_steps(view.plan)) if view.plan else None
@@ -206,10 +213,13 @@ def _planned(
     return PlanView(changes=True, plan_hash=plan_hash(loaded), plan=loaded)
 
 
-def _show(invocation: Invocation, view: PlanView, *, asked: bool) -> None:
+def show_plan(
+    invocation: Invocation, view: PlanView, *, asked: bool, everything: bool = False
+) -> None:
+    """Show a plan: as the answer if it was `asked` for, else beside it."""
     from noodle_engine.cli.show.plan_words import plan_lines
 
     show = invocation.answer if asked else invocation.say
-    show(plan_lines(invocation, view))
+    show(plan_lines(invocation, view, everything=everything))
     if view.plan is not None:
         show("")

@@ -1,5 +1,7 @@
 """`noodle component`: releases that can be applied, and what is installed of them."""
 
+# ruff: noqa: PLC0415, PLR0917 - click calls a command by keyword, with one argument for each option.
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -7,10 +9,12 @@ from pathlib import Path
 import click
 
 from noodle_engine.cli import exits
+from noodle_engine.cli.commands.change import TAKE_OVER, YES, show_plan
 from noodle_engine.cli.lazy import CommandGroup
 from noodle_engine.cli.opening import opened
 from noodle_engine.cli.show.terminal import Invocation, clean
 from noodle_engine.cli.show.wording import component_lines
+from noodle_engine.cli.waiting import answer_upgrade, ask, wait_options, waiting_for
 
 __all__ = ["component"]
 
@@ -43,6 +47,80 @@ def add(invocation: Invocation, release: Path) -> int:
     return exits.DONE
 
 
+@component.command(short_help="Take over a directory that is deployed already.")
+@click.argument("wanted", metavar="NAME@VERSION")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--layout",
+    type=click.Choice(["tree", "link"]),
+    help="What the target is from now on: the directory itself, or a link to a release. "
+    "[default: as it is]",
+)
+@click.option(
+    "--mutable",
+    multiple=True,
+    metavar="PATH",
+    help="A path in it that outlasts every release (data, settings); may be repeated.",
+)
+@click.option(
+    "--unmanaged",
+    multiple=True,
+    metavar="PATTERN",
+    help="What is no part of a release, as in .gitignore (*.pyc, run/); may be repeated.",
+)
+@click.option(
+    "--immutable",
+    is_flag=True,
+    help="No program writes its files: releases may share them by hard links.",
+)
+@TAKE_OVER
+@YES
+@wait_options
+@click.option("--dry-run", is_flag=True, help="Show the plan and end.")
+@click.pass_obj
+def adopt(
+    invocation: Invocation,
+    wanted: str,
+    path: Path,
+    layout: str | None,
+    mutable: tuple[str, ...],
+    unmanaged: tuple[str, ...],
+    immutable: bool,  # noqa: FBT001
+    take_over: bool,  # noqa: FBT001
+    yes: bool,  # noqa: FBT001
+    wait: float | None,
+    no_wait: bool,  # noqa: FBT001
+    dry_run: bool,  # noqa: FBT001
+) -> int:
+    """Take over a directory that is deployed already, byte for byte as it is.
+
+    PATH is a directory, or a link to one. It becomes the installed VERSION of
+    NAME: nothing is copied, and what runs from it sees no change. Mutable paths
+    move to where they live once, and links take their places.
+    """
+    with opened(invocation) as noodle:
+        view = noodle.plan_adoption(
+            wanted,
+            path.absolute(),
+            layout=layout,
+            mutable=mutable,
+            unmanaged=unmanaged,
+            immutable=immutable,
+            take_over=take_over,
+        )
+        show_plan(invocation, view, asked=dry_run)
+        if view.plan is None or dry_run:
+            invocation.document(view)
+            return exits.DONE
+        ask(invocation, "Adopt this directory?", yes=yes)
+        with waiting_for(invocation, wait=wait, no_wait=no_wait, steps=None) as waiting:
+            upgrade = noodle.apply(view.plan, take_over=take_over, waiting=waiting)
+    if upgrade is None:
+        invocation.document(view)
+        return exits.DONE
+    return answer_upgrade(invocation, upgrade, waited=not no_wait)
+
+
 @component.command("list", short_help="All components.")
 @click.pass_obj
 def list_(invocation: Invocation) -> int:
@@ -64,6 +142,32 @@ def show(invocation: Invocation, name: str) -> int:
     invocation.answer(component_lines(invocation, view.components))
     invocation.document(view)
     return exits.DONE
+
+
+@component.command(short_help="Hold what is on disk against what is installed.")
+@click.argument("name", required=False)
+@click.option("--full", is_flag=True, help="Read every file, also those that look unchanged.")
+@click.option("--all", "everything", is_flag=True, help="Name every file that differs.")
+@click.pass_obj
+def verify(
+    invocation: Invocation,
+    name: str | None,
+    full: bool,  # noqa: FBT001
+    everything: bool,  # noqa: FBT001
+) -> int:
+    """Hold what is on disk against what is installed: one component, or all.
+
+    Says each file that is missing, changed, or has another owner or mode. Files
+    that no release has are listed and are no damage. Ends with 6 if something
+    is not as it was installed. Changes nothing.
+    """
+    from noodle_engine.cli.show.verified_words import verified_lines
+
+    with opened(invocation) as noodle:
+        view = noodle.verify(name, full=full)
+    invocation.answer(verified_lines(invocation, view, everything=everything))
+    invocation.document(view)
+    return exits.DONE if view.whole else exits.NOT_TRUSTED
 
 
 @component.command(short_help="Stop knowing what is installed under a name.")

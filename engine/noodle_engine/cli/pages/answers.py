@@ -29,6 +29,7 @@ from noodle_engine.execute.answers.views import (
     ReplayView,
     StepsView,
     UpgradeView,
+    VerifiedView,
 )
 from noodle_engine.execute.home.checkup import DoctorView
 
@@ -40,6 +41,8 @@ ANSWERS: dict[str, tuple[type, ...]] = {
     "component add": (ComponentsView,),
     "component list": (ComponentsView,),
     "component show": (ComponentsView,),
+    "component adopt": (UpgradeView, PlanView),
+    "component verify": (VerifiedView,),
     "component forget": (ComponentsView,),
     "plan": (PlanView,),
     "apply": (UpgradeView, PlanView),

@@ -14,12 +14,14 @@ from noodle_engine.machine.records import Observation
 from noodle_engine.machine.states import Direction, HoldReason, Reason, State, Status
 
 __all__ = [
+    "DIFFERENCES_MAX",
     "AuditEntry",
     "AuditVerdict",
     "CollectedView",
     "ComponentLine",
     "ComponentRow",
     "ComponentsView",
+    "Difference",
     "HistoryRow",
     "HistoryView",
     "HoldView",
@@ -35,9 +37,13 @@ __all__ = [
     "StepsView",
     "UpgradeRow",
     "UpgradeView",
+    "VerifiedRow",
+    "VerifiedView",
     "Waiting",
 ]
 
+DIFFERENCES_MAX = 10_000
+"""How many differences an answer has."""
 FORMAT = 1
 
 
@@ -163,13 +169,65 @@ class ComponentsView:
 
 
 @dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that changes: `change` is added, removed, changed or attributes.
+
+    `path` is within the component's target (empty: the target itself), `size` of
+    the new in bytes, `what` names the attributes that differ.
+    """
+
+    component: str
+    change: str
+    path: str
+    size: int | None = None
+    what: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PlanView:
-    """The answer of plan: nothing to do, or the plan and its hash."""
+    """The answer of plan: nothing to do, or the plan, its hash and what it changes.
+
+    `differences` are at most DIFFERENCES_MAX; `left_out` counts the others. A plan
+    file has none of them.
+    """
 
     changes: bool
     plan_hash: str | None
     plan: Plan | None
     already: tuple[str, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    left_out: int = 0
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedRow:
+    """One component, held against what is installed.
+
+    `differences` lead from what is installed to what is there (removed: missing);
+    `left_out` counts those beyond DIFFERENCES_MAX. `extras` are paths that no
+    release has. `problem` says why it could not be looked at.
+    """
+
+    component: str
+    version: str | None
+    target: str
+    whole: bool
+    differences: tuple[Difference, ...] = ()
+    left_out: int = 0
+    extras: tuple[str, ...] = ()
+    files: int = 0
+    files_read: int = 0
+    bytes_read: int = 0
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedView:
+    """The answer of component verify."""
+
+    whole: bool
+    components: tuple[VerifiedRow, ...]
     format: int = FORMAT
 
 

@@ -248,8 +248,7 @@ class Adoption:
             case StepName.CLEAN_ROLLED_BACK:
                 return self._unstage()
             case _:
-                self.place.remove_stage(self.context.upgrade)
-                return self._find().observation
+                return self._clean()
 
     def undo(self, step: StepName) -> Observation:
         """Take back swap or stage."""
@@ -370,6 +369,14 @@ class Adoption:
                 remove_empty_data_folders(self.place, inside)
         self.place.remove_stage(self.context.upgrade)
         return found.observation
+
+    def _clean(self) -> Observation:
+        """After the commit: what the tree was before it is nobody's any more."""
+        old = tree_root_in(self.context.expected_old)
+        if old is not None and old != self.context.component.root:
+            self.reader.manifests.forget(old)
+        self.place.remove_stage(self.context.upgrade)
+        return self._find().observation
 
     def _is_new(self) -> Found:
         """The target, if it is as the adoption leaves it. Raises FlipLost, ForeignFound."""

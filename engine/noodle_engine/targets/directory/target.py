@@ -10,7 +10,8 @@ extended attributes too; the mutable paths are links to data that outlasts it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,8 +21,14 @@ from noodle_engine.disk.trees.remove import remove_tree
 from noodle_engine.machine.plan import StepName
 from noodle_engine.machine.records import Observation
 from noodle_engine.registry.tree_options import TreeOptions
-from noodle_engine.targets.base import ProbeFound, StepContext, TargetPlan, TargetRequest
-from noodle_engine.targets.directory import planning
+from noodle_engine.targets.base import (
+    ProbeFound,
+    StepContext,
+    TargetPlan,
+    TargetRequest,
+    Verified,
+)
+from noodle_engine.targets.directory import planning, verifying
 from noodle_engine.targets.directory.adopting import Adoption, is_adoption, plan_adoption
 from noodle_engine.targets.directory.manifests import Manifests
 from noodle_engine.targets.directory.objects import (
@@ -33,7 +40,7 @@ from noodle_engine.targets.directory.objects import (
 from noodle_engine.targets.directory.reading import Reader, led_to, tree_root_in
 from noodle_engine.targets.exchange import ExchangeTarget, Found, Look
 from noodle_engine.targets.exchange.target import as_planned
-from noodle_engine.targets.place import Place
+from noodle_engine.targets.place import Place, place_of
 
 __all__ = ["DirectoryTarget"]
 
@@ -100,6 +107,27 @@ class DirectoryTarget(ExchangeTarget):
     def check(self, context: StepContext, place: Place) -> Observation:
         """Step check."""
         return planning.check(context, place, self.objects(context, place))
+
+    def verify(
+        self,
+        path: Path,
+        root: str,
+        *,
+        options: Mapping[str, str],
+        full: bool,
+        stop: threading.Event | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Verified:
+        """Hold the tree against its manifest, file by file."""
+        place = place_of(path)
+        return verifying.verify(
+            place,
+            _reader(place, [root], options),
+            root,
+            full=full,
+            stop=stop,
+            progress=progress,
+        )
 
     def find_by_hand(self, place: Place, path: Path) -> Found:
         """What `path` is, wholly read; it is held against every tree that is known here."""

@@ -23,6 +23,7 @@ from noodle_engine.targets.base import (
     TargetLock,
     TargetPlan,
     TargetRequest,
+    Verified,
 )
 from noodle_engine.targets.exchange import flip, keep, rescue, staging
 from noodle_engine.targets.exchange.objects import Exchange, Found, Look, Objects
@@ -80,6 +81,19 @@ class ExchangeTarget(ABC):
     @abstractmethod
     def drop(self, location: Path) -> int:
         """See `Target.drop`."""
+
+    @abstractmethod
+    def verify(
+        self,
+        path: Path,
+        root: str,
+        *,
+        options: Mapping[str, str],
+        full: bool,
+        stop: threading.Event | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Verified:
+        """See `Target.verify`."""
 
     def lock(self, path: Path, home_log: str, *, take_over: bool) -> TargetLock:
         """Lock the target and mark it as the home's."""

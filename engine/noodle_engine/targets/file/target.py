@@ -10,19 +10,26 @@ attributes (ACLs and capabilities among them) from the old.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from noodle_engine.disk.files import ObjectKind, kind_of, status_of
 from noodle_engine.disk.names import fsync_folder, unlink_quietly
 from noodle_engine.machine.records import Observation
-from noodle_engine.targets.base import StepContext, TargetPlan, TargetRequest
+from noodle_engine.targets.base import (
+    StepContext,
+    TargetChange,
+    TargetPlan,
+    TargetRequest,
+    Verified,
+)
 from noodle_engine.targets.exchange import ExchangeTarget, Found, Objects
 from noodle_engine.targets.file import planning
 from noodle_engine.targets.file.objects import find
 from noodle_engine.targets.file.writing import FileObjects
-from noodle_engine.targets.place import Place
+from noodle_engine.targets.place import Place, place_of
 
 __all__ = ["FileTarget"]
 
@@ -48,6 +55,30 @@ class FileTarget(ExchangeTarget):
     def plan_at(self, request: TargetRequest, place: Place) -> TargetPlan:
         """What an upgrade would do."""
         return planning.plan_file(request, place)
+
+    def verify(
+        self,
+        path: Path,
+        root: str,
+        *,
+        options: Mapping[str, str],
+        full: bool,
+        stop: threading.Event | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Verified:
+        """Hold the file against what is installed; it is always read wholly."""
+        del options, full
+        found = find(place_of(path).path, stop=stop, progress=progress)
+        whole = found.root == root
+        change = TargetChange("removed" if found.is_absent else "changed", "")
+        return Verified(
+            found=found.root,
+            whole=whole,
+            changes=() if whole else (change,),
+            files=1,
+            files_read=0 if found.is_absent else 1,
+            bytes_read=int(found.attributes.get("size", "0")),
+        )
 
     def find_by_hand(self, place: Place, path: Path) -> Found:
         """What `path` is, wholly read."""

@@ -1,0 +1,71 @@
+"""What is on disk, held against what is installed. Reads only; needs no lock."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from noodle_engine.execute.answers.views import (
+    DIFFERENCES_MAX,
+    Difference,
+    VerifiedRow,
+    VerifiedView,
+)
+from noodle_engine.machine.upgrade import Fold, Installed
+from noodle_engine.targets.load import load_target
+from noodle_engine.targets.place import local_path
+from noodle_journal.errors import NoodleError
+
+__all__ = ["verified_view"]
+
+
+def verified_view(
+    world: Fold,
+    names: Sequence[str],
+    *,
+    full: bool,
+    stop: threading.Event | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> VerifiedView:
+    """The installed components of these names, each held against its release."""
+    rows = tuple(
+        _row(world.components[name], full=full, stop=stop, progress=progress) for name in names
+    )
+    return VerifiedView(whole=all(row.whole for row in rows), components=rows)
+
+
+def _row(
+    installed: Installed,
+    *,
+    full: bool,
+    stop: threading.Event | None,
+    progress: Callable[[int, int], None] | None,
+) -> VerifiedRow:
+    path = local_path(installed.target)
+    try:
+        found = load_target(installed.kind).verify(
+            path,
+            installed.root,
+            options=installed.options,
+            full=full,
+            stop=stop,
+            progress=progress,
+        )
+    except NoodleError as failure:
+        why = f"{failure.problem} ({failure.cause}); {failure.remedy}"
+        return VerifiedRow(installed.name, installed.version, str(path), whole=False, problem=why)
+    told = found.changes[:DIFFERENCES_MAX]
+    return VerifiedRow(
+        component=installed.name,
+        version=installed.version,
+        target=str(path),
+        whole=found.whole,
+        differences=tuple(
+            Difference(installed.name, one.change, one.path, one.size, one.what) for one in told
+        ),
+        left_out=len(found.changes) - len(told),
+        extras=found.extras[:DIFFERENCES_MAX],
+        files=found.files,
+        files_read=found.files_read,
+        bytes_read=found.bytes_read,
+    )
