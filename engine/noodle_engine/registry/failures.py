@@ -12,6 +12,7 @@ __all__ = [
     "KeyUnusable",
     "ManifestInvalid",
     "NameRefused",
+    "PayloadRefused",
     "ReleaseConflict",
     "ReleaseDamaged",
     "ReleaseUnknown",
@@ -87,6 +88,24 @@ class ReleaseUnusable(NoodleError):
             problem=f"{name} is no release that can be registered",
             cause=why,
             remedy="a release is a folder with noodle.toml and the payload that it names",
+            data={"path": name, "why": why},
+        )
+
+
+class PayloadRefused(NoodleError):
+    """What is, or was, in a payload cannot be part of a release."""
+
+    code: ClassVar[str] = "payload_refused"
+    exit_code: ClassVar[int] = 3
+
+    def __init__(self, *, path: Path, why: str, remedy: str) -> None:
+        self.path = path
+        self.why = why
+        name = path_text(str(path))
+        super().__init__(
+            problem=f"{name} cannot be registered",
+            cause=why,
+            remedy=remedy,
             data={"path": name, "why": why},
         )
 

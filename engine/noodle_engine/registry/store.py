@@ -1,31 +1,34 @@
 """The registry: releases kept in the home, each signed when it came in.
 
 Owns `HOME/runtime_components/NAME/VERSION/`: the manifest as it was written,
-the payload, and `signature`, an envelope over what both are. It touches no
-target.
+the payload (a file, or a tree with its manifest `payload.tree` beside it), and
+`signature`, an envelope over what they are. It touches no target.
 
 Laws
-S1. A release is there wholly or not at all: it is made beside and renamed.
+S1. A release is there wholly or not at all: it is made in a folder of its own,
+    made durable, and renamed.
 S2. A version names one content for ever: another is refused, the same is
     accepted and changes nothing.
 S3. What is read is what was signed: `get` checks signature, manifest and
-    payload, and answers nothing that does not match.
+    payload, and answers nothing that does not match. Of a tree it checks the
+    manifest; `check_payload` reads the tree, and so does whoever copies it.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 from noodle_engine.disk.failures import explained
 from noodle_engine.disk.files import (
-    FileFacts,
     ObjectKind,
+    Progress,
     facts_of,
     kind_of,
     owner_for_new,
@@ -33,64 +36,84 @@ from noodle_engine.disk.files import (
     status_of,
 )
 from noodle_engine.disk.locks import lock_file
-from noodle_engine.disk.names import fsync_folder, make_folder, remove_folder, rename_noreplace
-from noodle_engine.disk.paths import inside
+from noodle_engine.disk.names import fsync_folder, make_folder, rename_noreplace
+from noodle_engine.disk.trees.manifest import TreeManifest, compare
 from noodle_engine.disk.whole import read_whole, write_whole
 from noodle_engine.registry.failures import (
     NameRefused,
     ReleaseConflict,
-    ReleaseDamaged,
     ReleaseUnknown,
     ReleaseUnusable,
     VersionRefused,
 )
-from noodle_engine.registry.manifest import (
-    MANIFEST_BYTES_MAX,
-    MANIFEST_NAME,
-    ReleaseManifest,
-    parse_manifest,
-)
+from noodle_engine.registry.incoming import Incoming, abandoned, begin, incoming_release
+from noodle_engine.registry.manifest import MANIFEST_BYTES_MAX, MANIFEST_NAME
 from noodle_engine.registry.names import check_name
-from noodle_engine.registry.publisher import (
-    ENVELOPE_BYTES_MAX,
-    KEY_NAME,
-    load_publisher,
-    open_envelope,
+from noodle_engine.registry.payloads.source import ReleaseSource, read_source
+from noodle_engine.registry.payloads.statement import (
+    FilePayload,
+    Payload,
+    Statement,
+    TreePayload,
+)
+from noodle_engine.registry.payloads.tree import EarlierTree, bring_in, named
+from noodle_engine.registry.publisher import KEY_NAME, Publisher, load_publisher
+from noodle_engine.registry.release import (
+    PAYLOAD_NAME,
+    SIGNATURE_NAME,
+    TREE_NAME,
+    Release,
+    read_release,
+    tree_of,
 )
 from noodle_engine.registry.versions import check_version, newest_first
+from noodle_journal.errors import NoodleError
 
-__all__ = ["Release", "ReleaseStore"]
+__all__ = ["Prepared", "Release", "ReleaseStore"]
 
-STATEMENT_FORMAT: Final = 1
 LOCK_WAIT_MS_MAX: Final = 10_000
+EARLIER_MAX: Final = 4
+"""With how many other releases of its component, the newest first, a tree shares files."""
 _FOLDER = "runtime_components"
-_PAYLOAD = "payload"
-_SIGNATURE = "signature"
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
-    """A registered release. `payload` is a path in the home, `content` its identity.
+class Prepared:
+    """A release that is whole, durable and signed, and that nobody knows yet.
 
-    `added` tells, of `add`'s answer, whether it was not there before.
+    Use it as a context manager: what has no name at its end is removed.
     """
 
-    manifest: ReleaseManifest
-    payload: Path
-    content: str
-    size_bytes: int
-    mode: int
-    added: bool = False
+    def __init__(
+        self,
+        store: ReleaseStore,
+        *,
+        known: Release | None = None,
+        incoming: Incoming | None = None,
+        notices: tuple[str, ...] = (),
+    ) -> None:
+        self.known: Final = known
+        """The release, if it is known already: then there is nothing to publish."""
+        self.notices: Final = notices
+        """What whoever adds it should know."""
+        self._store = store
+        self._incoming = incoming
 
     @property
-    def name(self) -> str:
-        """Its component."""
-        return self.manifest.name
+    def token(self) -> str:
+        """What `publish` takes, in this process or another; empty if there is nothing to."""
+        return "" if self._incoming is None else self._incoming.token
 
-    @property
-    def version(self) -> str:
-        """Its version."""
-        return self.manifest.version
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._incoming is not None:
+            self._store.discard(self._incoming)
 
 
 class ReleaseStore:
@@ -101,27 +124,107 @@ class ReleaseStore:
         self._folder = home / _FOLDER
         self._key = home / "keys" / KEY_NAME
 
-    def add(self, release: Path) -> Release:
-        """Register the release in the folder `release` (or whose noodle.toml it is).
+    def add(
+        self,
+        release: Path,
+        *,
+        stop: threading.Event | None = None,
+        progress: Progress | None = None,
+    ) -> Release:
+        """Register the release in the folder `release`: `prepare`, then `publish`.
 
-        On return it is durable, signed, and was read back. One that is there
-        with the same content is answered with `added` False.
-
-        Raises ManifestInvalid, ReleaseUnusable, ReleaseConflict, KeyUnusable or
-        a disk failure; then nothing has changed.
+        One that is there with the same content is answered with `added` False.
+        Raises what both raise; then nothing has changed.
         """
-        folder = release.parent if kind_of(release) is ObjectKind.FILE else release
-        text, manifest = _read_manifest(folder)
-        payload = _payload_of(folder, manifest)
+        with self.prepare(release, stop=stop, progress=progress) as prepared:
+            found = prepared.known or self.publish(prepared.token)
+            return replace(found, notices=prepared.notices)
+
+    def prepare(
+        self,
+        release: Path,
+        *,
+        stop: threading.Event | None = None,
+        progress: Progress | None = None,
+    ) -> Prepared:
+        """Make the release of the folder `release` (or whose noodle.toml it is) ready.
+
+        On return all of it is durable, signed and was read back, in a folder of
+        its own; no release has changed. It takes as long as reading the payload
+        and writing what no earlier release of the component has, and holds the
+        registry's lock for none of that. `progress` is told bytes done and in all.
+
+        What a killed process left is removed. Raises ManifestInvalid,
+        ReleaseUnusable, PayloadRefused, ReleaseConflict, KeyUnusable, CopyStopped
+        or a disk failure; then nothing is left of it.
+        """
+        publisher = load_publisher(self._key)
+        source = read_source(release, home=self._home, stop=stop, progress=progress)
+        notices = source.tree.notices if source.tree else ()
+        known = self._known(source)
+        if known is not None:
+            return Prepared(self, known=known, notices=notices)
+        self.clear()
         with self._locked():
-            place = self._place(manifest.name, manifest.version)
-            if kind_of(place) is ObjectKind.ABSENT:
-                self._bring_in(manifest, text, payload)
-                return self._read(manifest.name, manifest.version, added=True)
-            known = self._read(manifest.name, manifest.version, added=False)
-            stored = self._part(manifest.name, manifest.version, MANIFEST_NAME, MANIFEST_BYTES_MAX)
-            _refuse_other(known, text, stored, payload)
-            return known
+            incoming = begin(self._folder)
+        try:
+            self._make(incoming.release, source, publisher, stop, progress)
+        except BaseException:
+            self.discard(incoming)
+            raise
+        return Prepared(self, incoming=incoming, notices=notices)
+
+    def publish(
+        self, token: str, *, record: Callable[[Release], None] = lambda _release: None
+    ) -> Release:
+        """Give a prepared release its name, durably (law S1).
+
+        `record` is called right before, once it is sure that the name is free:
+        what it writes is durable before the release is known. Cost: one rename,
+        whatever the payload's size.
+
+        A version that somebody registered meanwhile with the same content is
+        answered with `added` False. Raises ReleaseConflict if it has another,
+        ReleaseUnusable if nothing is prepared as `token`, ReleaseDamaged, what
+        `record` raises, or a disk failure; then no release has changed.
+        """
+        with self._locked():
+            place = incoming_release(self._folder, token)
+            if place is None:
+                why = "what was prepared to be registered is not there any more"
+                raise ReleaseUnusable(path=self._folder, why=why)
+            prepared = read_release(place, load_publisher(self._key).public)
+            target = self._place(prepared.name, prepared.version)
+            if kind_of(target) is ObjectKind.ABSENT:
+                record(prepared)
+                make_folder(target.parent, 0o700)
+            if not rename_noreplace(place, target):
+                known = self.get(prepared.name, prepared.version)
+                found = (prepared.content, prepared.mode, tree_of(prepared))
+                self._refuse_other(known, self._text_of(place), *found)
+                return known
+            fsync_folder(target.parent)
+            fsync_folder(place.parent)
+        return replace(prepared, payload=target / PAYLOAD_NAME, added=True)
+
+    def clear(self) -> None:
+        """Remove what killed processes left that were adding releases. Raises a disk failure."""
+        if kind_of(self._folder) is ObjectKind.ABSENT:
+            return
+        with self._locked():
+            left = abandoned(self._folder)
+        for one in left:
+            one.remove()
+
+    def discard(self, incoming: Incoming) -> None:
+        """Remove what is being made. What cannot be removed now is removed by the next `clear`."""
+        try:
+            with suppress(NoodleError):
+                with self._locked():
+                    incoming.retire()
+                incoming.remove()
+        finally:
+            incoming.lock.release()
 
     def names(self) -> tuple[str, ...]:
         """The components that have a release, sorted."""
@@ -145,11 +248,13 @@ class ReleaseStore:
         Raises ReleaseUnknown, ReleaseDamaged or KeyUnusable.
         """
         check_version(version)
-        if kind_of(self._place(check_name(name), version)) is ObjectKind.ABSENT:
+        place = self._place(check_name(name), version)
+        if kind_of(place) is ObjectKind.ABSENT:
             versions = self.versions(name)
             known = tuple(f"{name}@{one}" for one in versions) or self.names()
             raise ReleaseUnknown(wanted=f"{name}@{version}", known=known)
-        return self._read(name, version, added=False)
+        public = load_publisher(self._key).public
+        return read_release(place, public, name=name, version=version)
 
     def of_component(self, name: str) -> tuple[Release, ...]:
         """All releases of a component, checked, the newest first. Raises as `get`."""
@@ -158,8 +263,12 @@ class ReleaseStore:
     def _place(self, name: str, version: str) -> Path:
         return self._folder / name / version
 
+    def _text_of(self, place: Path) -> bytes:
+        return read_whole(place / MANIFEST_NAME, bytes_max=MANIFEST_BYTES_MAX) or b""
+
     @contextmanager
     def _locked(self) -> Iterator[None]:
+        """Hold the registry: for the time of a few names, never for that of a copy."""
         make_folder(self._folder, 0o700)
         lock = lock_file(self._folder / ".lock", wait_ms_max=LOCK_WAIT_MS_MAX)
         try:
@@ -167,132 +276,91 @@ class ReleaseStore:
         finally:
             lock.release()
 
-    def _bring_in(self, manifest: ReleaseManifest, text: bytes, payload: Path) -> None:
-        """Copy, sign and give it its name (law S1)."""
-        publisher = load_publisher(self._key)
-        component = self._folder / manifest.name
-        make_folder(component, 0o700)
-        begun = component / f".adding-{manifest.version}"
-        remove_folder(begun)  # what a killed process left
-        make_folder(begun, 0o700)
-        try:
-            facts = stage_file(
-                payload,
-                begun / _PAYLOAD,
-                mode=status_of(payload).st_mode & 0o777,
-                owner=owner_for_new(begun),
-                xattrs={},
-            )
-            write_whole(begun / MANIFEST_NAME, text, 0o600, replace=False)
-            statement = _statement(manifest, text, facts)
-            write_whole(begun / _SIGNATURE, publisher.seal(statement), 0o600, replace=False)
-            fsync_folder(begun)
-            rename_noreplace(begun, self._place(manifest.name, manifest.version))
-            fsync_folder(component)
-        finally:
-            remove_folder(begun)
+    def _known(self, source: ReleaseSource) -> Release | None:
+        """The same release, if it is known already. Raises ReleaseConflict (law S2)."""
+        manifest = source.manifest
+        place = self._place(manifest.name, manifest.version)
+        if kind_of(place) is ObjectKind.ABSENT:
+            return None
+        known = self.get(manifest.name, manifest.version)
+        if source.tree is not None:
+            tree = source.tree.manifest
+            self._refuse_other(known, source.text, tree.root, tree.entries[0].mode, tree)
+        else:
+            facts = facts_of(source.payload)
+            found = f"sha256:{facts.sha256}"
+            self._refuse_other(known, source.text, found, facts.mode & 0o777, None)
+        return known
 
-    def _read(self, name: str, version: str, *, added: bool) -> Release:
-        place = self._place(name, version)
-        text = self._part(name, version, MANIFEST_NAME, MANIFEST_BYTES_MAX)
-        envelope = self._part(name, version, _SIGNATURE, ENVELOPE_BYTES_MAX)
-        signed = open_envelope(envelope, load_publisher(self._key).public)
-        if signed is None:
-            raise ReleaseDamaged(
-                name=name, version=version, part=_SIGNATURE, why="is not the publisher's"
-            )
-        if kind_of(place / _PAYLOAD) is not ObjectKind.FILE:
-            raise ReleaseDamaged(name=name, version=version, part=_PAYLOAD, why="is missing")
-        facts = facts_of(place / _PAYLOAD)
-        self._compare(name, version, signed, text, facts)
-        manifest = parse_manifest(text, place / MANIFEST_NAME)
-        return Release(
-            manifest=manifest,
-            payload=place / _PAYLOAD,
-            content=f"sha256:{facts.sha256}",
-            size_bytes=facts.size,
-            mode=facts.mode,
-            added=added,
-        )
-
-    def _compare(
-        self, name: str, version: str, signed: bytes, text: bytes, facts: FileFacts
+    def _refuse_other(
+        self, known: Release, text: bytes, content: str, mode: int, tree: TreeManifest | None
     ) -> None:
-        """Raise ReleaseDamaged naming the part that is not what was signed."""
-        stated = json.loads(signed)
-        found = {
-            "manifest": hashlib.sha256(text).hexdigest(),
-            "payload": {"mode": facts.mode, "sha256": facts.sha256, "size": facts.size},
-            "name": name,
-            "version": version,
-            "format": STATEMENT_FORMAT,
-        }
-        # What it is of comes first: another release's signature is the signature's fault.
-        order = {"format": _SIGNATURE, "name": _SIGNATURE, "version": _SIGNATURE}
-        for key, part in {**order, "manifest": MANIFEST_NAME, "payload": _PAYLOAD}.items():
-            if stated.get(key) != found[key]:
-                why = "is not what was signed"
-                raise ReleaseDamaged(name=name, version=version, part=part, why=why)
+        """Raise ReleaseConflict unless these are the known release's (law S2)."""
+        differs = None
+        if self._text_of(known.payload.parent) != text:
+            differs = MANIFEST_NAME
+        elif (known.content, known.mode) != (content, mode):
+            old = tree_of(known)
+            differs = "payload or its mode"
+            if old is not None and tree is not None:
+                differs = f"payload: {named(one.path for one in compare(old, tree))}"
+        if differs is not None:
+            raise ReleaseConflict(name=known.name, version=known.version, differs=differs)
 
-    def _part(self, name: str, version: str, part: str, bytes_max: int) -> bytes:
-        found = read_whole(self._place(name, version) / part, bytes_max=bytes_max)
-        if found is None:
-            raise ReleaseDamaged(name=name, version=version, part=part, why="is missing")
+    def _make(
+        self,
+        place: Path,
+        source: ReleaseSource,
+        publisher: Publisher,
+        stop: threading.Event | None,
+        progress: Progress | None,
+    ) -> None:
+        """Copy and sign, durably, all but the name of `place` itself."""
+        make_folder(place, 0o700)
+        payload: Payload
+        if source.tree is not None:
+            earlier = self._earlier(source.manifest.name)
+            into = place / PAYLOAD_NAME
+            bring_in(source.tree, into, earlier=earlier, stop=stop, progress=progress)
+            tree = source.tree.manifest
+            data = tree.encode()
+            write_whole(place / TREE_NAME, data, 0o600, replace=False)
+            digest = hashlib.sha256(data).hexdigest()
+            payload = TreePayload(files=tree.files, root=tree.root, size=tree.bytes, tree=digest)
+        else:
+            facts = stage_file(
+                source.payload,
+                place / PAYLOAD_NAME,
+                mode=status_of(source.payload).st_mode & 0o777,
+                owner=owner_for_new(place),
+                xattrs={},
+                stop=stop,
+                progress=progress,
+            )
+            payload = FilePayload(mode=facts.mode, sha256=facts.sha256, size=facts.size)
+        write_whole(place / MANIFEST_NAME, source.text, 0o600, replace=False)
+        stated = Statement(
+            kind=source.manifest.kind,
+            manifest=hashlib.sha256(source.text).hexdigest(),
+            name=source.manifest.name,
+            payload=payload,
+            version=source.manifest.version,
+        )
+        write_whole(place / SIGNATURE_NAME, publisher.seal(stated.encode()), 0o600, replace=False)
+        fsync_folder(place)
+
+    def _earlier(self, name: str) -> list[EarlierTree]:
+        """Trees of the component that files can be shared with; a damaged release is left out."""
+        found = []
+        for version in self.versions(name):
+            with suppress(NoodleError):
+                release = self.get(name, version)
+                manifest = tree_of(release)
+                if manifest is not None:
+                    found.append(EarlierTree(release.payload, manifest))
+            if len(found) == EARLIER_MAX:
+                break
         return found
-
-
-def _statement(manifest: ReleaseManifest, text: bytes, facts: FileFacts) -> bytes:
-    """What is signed: canonical JSON, so that the same release gives the same bytes."""
-    stated = {
-        "format": STATEMENT_FORMAT,
-        "kind": manifest.kind,
-        "manifest": hashlib.sha256(text).hexdigest(),
-        "name": manifest.name,
-        "payload": {"mode": facts.mode, "sha256": facts.sha256, "size": facts.size},
-        "version": manifest.version,
-    }
-    return json.dumps(stated, sort_keys=True, separators=(",", ":")).encode()
-
-
-def _read_manifest(folder: Path) -> tuple[bytes, ReleaseManifest]:
-    path = folder / MANIFEST_NAME
-    if kind_of(path) is not ObjectKind.FILE:
-        raise ReleaseUnusable(path=folder, why=f"there is no {MANIFEST_NAME} in it")
-    text = read_whole(path, bytes_max=MANIFEST_BYTES_MAX)
-    if text is None:
-        raise ReleaseUnusable(path=folder, why=f"its {MANIFEST_NAME} has vanished")
-    return text, parse_manifest(text, path)
-
-
-def _payload_of(folder: Path, manifest: ReleaseManifest) -> Path:
-    """The payload, a plain file inside the release's folder."""
-    path = folder / manifest.payload
-    kind = kind_of(path)
-    match kind:
-        case ObjectKind.FILE:
-            pass
-        case ObjectKind.ABSENT:
-            raise ReleaseUnusable(path=folder, why=f"its payload {manifest.payload} is missing")
-        case ObjectKind.LINK:
-            why = f"its payload {manifest.payload} is a link; put the file itself there"
-            raise ReleaseUnusable(path=folder, why=why)
-        case _:
-            why = f"its payload {manifest.payload} is a {kind.value}, no plain file"
-            raise ReleaseUnusable(path=folder, why=why)
-    found = inside(folder, manifest.payload)
-    if found is None:
-        why = f"its payload {manifest.payload} leads out of the folder, through a link"
-        raise ReleaseUnusable(path=folder, why=why)
-    return found
-
-
-def _refuse_other(known: Release, text: bytes, stored: bytes, payload: Path) -> None:
-    if stored != text:
-        raise ReleaseConflict(name=known.name, version=known.version, differs=MANIFEST_NAME)
-    facts = facts_of(payload)
-    same = known.content == f"sha256:{facts.sha256}" and known.mode == facts.mode & 0o777
-    if not same:
-        raise ReleaseConflict(name=known.name, version=known.version, differs="payload or its mode")
 
 
 def _is_name(text: str) -> bool:

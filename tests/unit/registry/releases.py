@@ -35,8 +35,29 @@ def make_release(
     folder: Path, version: str = "1.1.0", payload: bytes = b"print(1)\n", manifest: str = MANIFEST
 ) -> Path:
     release = folder / f"web-{version}"
-    release.mkdir(exist_ok=True)
+    release.mkdir(parents=True, exist_ok=True)
     (release / "noodle.toml").write_text(manifest.replace("{version}", version))
     (release / "web.py").write_bytes(payload)
     (release / "web.py").chmod(0o755)
+    return release
+
+
+TREE_MANIFEST = """\
+format = 1
+[component]
+name = "site"
+version = "{version}"
+kind = "directory"
+[payload]
+path = "tree"
+[target]
+path = "/srv/site/current"
+"""
+
+
+def make_tree_release(folder: Path, version: str = "1.0.0", extra: str = "") -> Path:
+    """A release whose payload is an empty folder `tree`, for the test to fill."""
+    release = folder / f"site-{version}"
+    (release / "tree").mkdir(parents=True)
+    (release / "noodle.toml").write_text(TREE_MANIFEST.replace("{version}", version) + extra)
     return release

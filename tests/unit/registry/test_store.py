@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from noodle_engine.disk.locks import lock_file
 from noodle_engine.registry.failures import (
     KeyUnusable,
     ManifestInvalid,
@@ -27,6 +28,7 @@ from noodle_engine.registry.publisher import (
     open_envelope,
     pre_authentication,
 )
+from noodle_engine.registry.release import Release
 from tests.unit.registry.releases import MANIFEST, make_home, make_release, make_store
 
 
@@ -139,15 +141,80 @@ def test_a_release_moved_to_another_name_is_refused(tmp_path: Path) -> None:
         store.get("web", "9.9.9")
 
 
-def test_what_a_killed_add_left_is_made_anew(tmp_path: Path) -> None:
-    """S1."""
+def test_what_a_killed_add_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    """S1. What another one is making stays."""
     store = make_store(tmp_path)
-    begun = tmp_path / "home" / "runtime_components" / "web" / ".adding-1.1.0"
-    begun.mkdir(parents=True)
-    (begun / "payload").write_bytes(b"half")
+    adding = tmp_path / "home" / "runtime_components" / ".adding"
+    for number in ("1", "2", "3"):
+        (adding / number / "release").mkdir(parents=True)
+        (adding / number / "release" / "payload").write_bytes(b"half")
+    (adding / "4" / "gone" / "deep").mkdir(parents=True)
+    (adding / "4" / "gone" / "deep" / "payload").write_bytes(b"half")
+    held = lock_file(adding / "2" / "lock")
     assert store.names() == ()
     assert store.add(make_release(tmp_path)).payload.read_bytes() == b"print(1)\n"
-    assert not begun.exists()
+    assert [path.name for path in adding.iterdir()] == ["2"]
+    held.release()
+    store.clear()
+    assert [path.name for path in adding.iterdir()] == []
+
+
+def test_a_prepared_release_is_unknown_until_it_is_published(tmp_path: Path) -> None:
+    """S1. What is recorded right before its name is recorded once it is sure to be free."""
+    store = make_store(tmp_path)
+    recorded: list[tuple[str, bool]] = []
+    with store.prepare(make_release(tmp_path)) as prepared:
+        assert prepared.known is None
+        assert store.names() == ()
+        found = store.publish(
+            prepared.token,
+            record=lambda one: recorded.append((one.version, store.has("web", "1.1.0"))),
+        )
+    assert recorded == [("1.1.0", False)]
+    assert (found.added, found.payload.read_bytes()) == (True, b"print(1)\n")
+    assert list((tmp_path / "home" / "runtime_components" / ".adding").iterdir()) == []
+    with store.prepare(make_release(tmp_path)) as again:
+        assert (again.token, again.known) == ("", store.get("web", "1.1.0"))
+
+
+def test_a_release_that_is_not_published_leaves_nothing(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    with store.prepare(make_release(tmp_path)) as prepared:
+        token = prepared.token
+    assert list((tmp_path / "home" / "runtime_components" / ".adding").iterdir()) == []
+    for unknown in (token, "", "7", "../web/1.1.0", "\u0661"):
+        with pytest.raises(ReleaseUnusable):
+            store.publish(unknown)
+
+
+def test_of_two_that_prepare_one_version_the_first_to_publish_names_it(tmp_path: Path) -> None:
+    """S2. Nothing is recorded for the other."""
+    store = make_store(tmp_path)
+    other = make_release(tmp_path / "other", payload=b"print(2)\n")
+    recorded: list[str] = []
+    with (
+        store.prepare(make_release(tmp_path)) as first,
+        store.prepare(make_release(tmp_path)) as same,
+        store.prepare(other) as second,
+    ):
+        assert store.publish(first.token).added
+        assert not store.publish(same.token, record=lambda one: recorded.append(one.name)).added
+        with pytest.raises(ReleaseConflict):
+            store.publish(second.token, record=lambda one: recorded.append(one.name))
+    assert recorded == []
+    assert store.get("web", "1.1.0").payload.read_bytes() == b"print(1)\n"
+
+
+def test_what_cannot_be_recorded_is_not_known(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+
+    def refuse(_release: Release) -> None:
+        raise ReleaseUnusable(path=tmp_path, why="the journal is full")
+
+    with store.prepare(make_release(tmp_path)) as prepared, pytest.raises(ReleaseUnusable):
+        store.publish(prepared.token, record=refuse)
+    assert store.names() == ()
+    assert list((tmp_path / "home" / "runtime_components" / ".adding").iterdir()) == []
 
 
 @pytest.mark.parametrize("payload", ["link", "folder", "missing", "link-in-parent"])
