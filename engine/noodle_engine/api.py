@@ -283,7 +283,7 @@ class Noodle:
                 now_ms=time.time_ns() // 1_000_000,
             )
         rows = tuple(point_row(point) for point in gone)
-        return CollectedView(rows, sum(row.size_bytes or 0 for row in rows), dry_run=True)
+        return CollectedView(rows, sum(row.own_bytes or 0 for row in rows), dry_run=True)
 
     def _ask_collect(self) -> CollectedView:
         from noodle_engine.execute.home.holder import client_of

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Holder", "command_of", "holders_of", "process_ids"]
+__all__ = ["Holder", "command_of", "holders_of", "process_ids", "users_of"]
 
 _PROC = Path("/proc")
 
@@ -36,6 +36,35 @@ def holders_of(path: Path) -> tuple[Holder, ...]:
         return ()
     file = (wanted.st_dev, wanted.st_ino)
     return tuple(Holder(pid, command_of(pid)) for pid in process_ids() if _holds(pid, file))
+
+
+def users_of(folder: Path) -> tuple[Holder, ...]:
+    """The processes that work in a folder: from there, in it, or with something of it open.
+
+    As far as this user may see: another user's processes are seen by root only.
+    Bound: one look at each descriptor of each process. A process that only maps a
+    file needs its name no more, and is not told.
+    Source: proc(5), cwd, root, exe, fd.
+    """
+    top = os.path.realpath(folder)
+    return tuple(Holder(pid, command_of(pid)) for pid in process_ids() if _uses(pid, top))
+
+
+def _uses(pid: int, top: str) -> bool:
+    process = _PROC / str(pid)
+    links = [process / name for name in ("cwd", "root", "exe")]
+    try:
+        links += [process / "fd" / number for number in os.listdir(process / "fd")]
+    except OSError:
+        return False  # gone, or another user's
+    for link in links:
+        try:
+            where = os.readlink(link)
+        except OSError:
+            continue
+        if where == top or where.startswith(top + "/"):
+            return True
+    return False
 
 
 def process_ids() -> Iterator[int]:

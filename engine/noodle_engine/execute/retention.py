@@ -7,12 +7,14 @@ Laws
 Q1. The newest kept old of a component is never dropped, nor one of a component
     that an open upgrade has.
 Q2. After a crash anywhere in between, dropping again ends it: what is recorded
-    as gone is gone.
+    as gone is gone. What was begun to be dropped is no rollback point any more.
+Q3. One that a process still works in is not dropped: its files would vanish
+    under it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -52,10 +54,7 @@ def _by_component(world: Fold) -> Iterator[tuple[str, list[Point]]]:
 def point_row(point: Point) -> PointRow:
     """A point as callers see it, with what it takes on disk now."""
     location = local_path(point.location)
-    try:
-        size: int | None = location.stat().st_size
-    except OSError:
-        size = None
+    cost = load_target(point.kind).cost(location)
     return PointRow(
         component=point.component,
         version=point.version,
@@ -63,31 +62,58 @@ def point_row(point: Point) -> PointRow:
         at_ms=point.at_ms,
         target=str(local_path(point.target)),
         location=str(location),
-        size_bytes=size,
+        size_bytes=None if cost is None else cost.own + cost.shared,
+        own_bytes=None if cost is None else cost.own,
+        shared_bytes=None if cost is None else cost.shared,
     )
 
 
 def collect(engine: Engine, *, points_max: int, days_max: int, actor: str) -> CollectedView:
-    """Drop what is expired. A target that cannot be locked keeps its points, and says why.
+    """Drop what is expired, and end what an earlier call had begun.
 
-    Raises what the journal raises; then a later call goes on.
+    A target that cannot be locked keeps its points, and so does one that is in
+    use; the answer says why. Raises what the journal raises; then a later call
+    goes on.
     """
     dropped: list[PointRow] = []
     left: list[PointLeft] = []
     freed = 0
     with engine.alone():
         now = engine.clock.now_ms()
+        begun = sorted(engine.world.dropping, key=lambda point: point.component)
         gone = expired(engine.world, points_max=points_max, days_max=days_max, now_ms=now)
-        for name, points in groupby(gone, key=lambda point: point.component):
-            going = list(points)
-            rows = [point_row(point) for point in going]
-            try:
-                freed += _drop(engine, name, going, actor)
-            except NoodleError as failure:
-                left.append(PointLeft(name, failure.problem, failure.remedy))
-            else:
-                dropped += rows
+        for points in (begun, gone):
+            for name, group in groupby(points, key=lambda point: point.component):
+                going, kept = _apart(group)
+                left += [PointLeft(name, problem, _USED_REMEDY) for problem in kept]
+                if not going:
+                    continue
+                rows = [point_row(point) for point in going]
+                try:
+                    freed += _drop(engine, name, going, actor)
+                except NoodleError as failure:
+                    left.append(PointLeft(name, failure.problem, failure.remedy))
+                else:
+                    dropped += rows
     return CollectedView(tuple(dropped), freed, tuple(left))
+
+
+_USED_REMEDY = "restart or reload it, then run `noodle gc` again"
+
+
+def _apart(points: Iterable[Point]) -> tuple[list[Point], list[str]]:
+    """What may go, and of what may not (law Q3) why."""
+    going: list[Point] = []
+    kept: list[str] = []
+    for point in points:
+        users = load_target(point.kind).users(local_path(point.location))
+        if users:
+            version = point.version or "unversioned"
+            more = f" and {len(users) - 1} more" if len(users) > 1 else ""
+            kept.append(f"{users[0]}{more} works in {point.component} {version}")
+        else:
+            going.append(point)
+    return going, kept
 
 
 def _drop(engine: Engine, name: str, points: list[Point], actor: str) -> int:

@@ -220,11 +220,16 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """Everything alive: what a `state` record holds."""
+    """Everything alive: what a `state` record holds.
+
+    `dropping` are kept old versions whose end is recorded and perhaps half done:
+    nothing goes back to them.
+    """
 
     components: dict[str, Installed] = field(default_factory=dict)
     upgrades: dict[str, Upgrade] = field(default_factory=dict)
     points: tuple[Point, ...] = ()
+    dropping: tuple[Point, ...] = ()
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     request_keys: dict[str, str] = field(default_factory=dict)
     at_ms: int = 0
@@ -311,15 +316,19 @@ def _noted(world: Fold, event: Noted) -> Fold:
                 components={k: v for k, v in world.components.items() if k != name},
                 points=tuple(point for point in world.points if point.component != name),
             )
-        case "points.dropped":
-            dropped = set(event.data.get("upgrades", "").split())
+        case "points.dropping" | "points.dropped":
+            gone = set(event.data.get("upgrades", "").split())
+            going = event.code == "points.dropping"
+
+            def is_meant(point: Point) -> bool:
+                return point.component == name and point.upgrade in gone
+
+            meant = tuple(point for point in world.points if is_meant(point))
+            others = tuple(point for point in world.dropping if not is_meant(point))
             return replace(
                 world,
-                points=tuple(
-                    point
-                    for point in world.points
-                    if point.component != name or point.upgrade not in dropped
-                ),
+                points=tuple(point for point in world.points if not is_meant(point)),
+                dropping=(*others, *meant) if going else others,
             )
         case _:
             return world

@@ -30,6 +30,7 @@ from noodle_engine.machine.records import Observation
 __all__ = [
     "ENTRY_POINT_GROUP",
     "CommandLock",
+    "Cost",
     "ProbeFound",
     "Source",
     "StepContext",
@@ -146,6 +147,14 @@ class ProbeFound:
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """Bytes of a kept old version: its own, freed when it goes, and shared with what stays."""
+
+    own: int
+    shared: int
+
+
+@dataclass(frozen=True, slots=True)
 class Verified:
     """What is at a target, held against what is installed there.
 
@@ -247,6 +256,12 @@ class Target(Protocol):
 
     def undo(self, step: StepName, context: StepContext) -> Observation:
         """Take back swap or stage, however far it came. Raises ForeignFound."""
+
+    def cost(self, location: Path) -> Cost | None:
+        """What a kept old version takes on the disk; None if it is gone. Reads only."""
+
+    def users(self, location: Path) -> tuple[str, ...]:
+        """Who works in a kept old version still, as a person reads it. Reads only."""
 
     def drop(self, location: Path) -> int:
         """Remove a kept old version for good, durably; how many bytes it had.

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noodle_engine import Noodle
-from noodle_engine.execute.failures import SettingsRefused
+from noodle_engine.execute.failures import PointAbsent, SettingsRefused
 from noodle_engine.execute.retention import DAY_MS, expired
+from noodle_engine.machine.records import Noted
 from noodle_engine.machine.upgrade import Fold, Point
 
 NAMES = ("web", "api")
@@ -134,3 +135,24 @@ def test_settings_that_cannot_be_read_drop_nothing(home: Path) -> None:
     with Noodle.open(home) as noodle, pytest.raises(SettingsRefused):
         noodle.collect()
     assert len(kept(home)) == 5
+
+
+def test_a_kept_old_that_was_begun_to_be_dropped_is_no_point_and_is_dropped(
+    home: Path, tmp_path: Path
+) -> None:
+    """The engine died after it had recorded what it was about to drop (law Q2)."""
+    with Noodle.open(home) as noodle:
+        first, newest = noodle.points().points[0], noodle.points().points[-1]
+        data = {"component": "web", "upgrades": first.upgrade}
+        holder = noodle._hold()
+        assert holder is not None
+        holder.engine.append([Noted("points.dropping", "dropping", data)], actor="x")
+    set_points_max(home, 100)
+    assert first.version not in kept(home)
+    with Noodle.open(home) as noodle:
+        with pytest.raises(PointAbsent):
+            noodle.plan_back("web", to=first.version)
+        assert [row.version for row in noodle.collect().dropped] == [first.version]
+        assert noodle.collect().dropped == ()
+    assert not Path(first.location).exists()
+    assert Path(newest.location).exists()

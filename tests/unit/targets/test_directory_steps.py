@@ -11,7 +11,7 @@ from noodle_engine.disk.trees.scan import scan_tree
 from noodle_engine.machine.decide import ProbeAnswer
 from noodle_engine.machine.plan import StepName
 from noodle_engine.registry.tree_options import TreeOptions
-from noodle_engine.targets.base import Source
+from noodle_engine.targets.base import Cost, Source
 from noodle_engine.targets.failures import (
     DisplacedWritten,
     ForeignFound,
@@ -357,3 +357,19 @@ def test_the_target_is_checked_again_once_it_is_locked(upgrade: TreeSite) -> Non
     with pytest.raises(TargetChanged) as caught:
         upgrade.do(StepName.CHECK)
     assert caught.value.found != upgrade.context.expected_old
+
+
+def test_a_kept_old_tells_its_cost_and_who_still_works_in_it(upgrade: TreeSite) -> None:
+    before = os.open(upgrade.path, os.O_RDONLY | os.O_DIRECTORY)
+    site, location = committed(upgrade)
+    if site.layout == "link":  # the adopted tree is not one of Noodle's: it never goes
+        os.close(before)
+        assert site.target.cost(location) == Cost(0, 0)
+        assert site.target.users(location) == ()
+        return
+    assert site.target.cost(location) == Cost(own=len(b"oldsamegone soon"), shared=0)
+    assert [f"process {os.getpid()}" in one for one in site.target.users(location)] == [True]
+    os.close(before)
+    assert site.target.users(location) == ()
+    site.target.drop(location)
+    assert site.target.cost(location) is None

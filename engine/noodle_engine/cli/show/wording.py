@@ -154,6 +154,8 @@ def point_lines(view: PointsView) -> Iterator[str]:
 
 def _point_facts(row: PointRow) -> str:
     size = "gone from the disk" if row.size_bytes is None else bytes_words(row.size_bytes)
+    if row.shared_bytes and row.own_bytes is not None:
+        size += f", {bytes_words(row.own_bytes)} of them its own"
     return f"{size}, since {moment(row.at_ms)}"
 
 

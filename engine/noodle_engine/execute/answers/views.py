@@ -323,7 +323,11 @@ class ReplayView:
 
 @dataclass(frozen=True, slots=True)
 class PointRow:
-    """A kept old version. `size_bytes` is what it takes on disk, null if it is gone."""
+    """A kept old version.
+
+    `size_bytes` is what it takes on disk, null if it is gone: `own_bytes` of it are
+    freed when it is dropped, `shared_bytes` stay with what else has them.
+    """
 
     component: str
     version: str | None
@@ -332,6 +336,8 @@ class PointRow:
     target: str
     location: str
     size_bytes: int | None
+    own_bytes: int | None = None
+    shared_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

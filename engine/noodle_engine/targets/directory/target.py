@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import ClassVar
 
 from noodle_engine.disk.files import ObjectKind, kind_of, link_text
+from noodle_engine.disk.holders import users_of
 from noodle_engine.disk.names import fsync_folder, unlink_quietly
+from noodle_engine.disk.trees.cost import tree_cost
 from noodle_engine.disk.trees.remove import remove_tree
 from noodle_engine.machine.plan import StepName
 from noodle_engine.machine.records import Observation
 from noodle_engine.registry.tree_options import TreeOptions
 from noodle_engine.targets.base import (
+    Cost,
     ProbeFound,
     StepContext,
     TargetPlan,
@@ -134,6 +137,21 @@ class DirectoryTarget(ExchangeTarget):
         reader = _reader(place, Manifests(place.manifests).roots(), {})
         return reader.find(path, Look.WHOLE)
 
+    def cost(self, location: Path) -> Cost | None:
+        """The bytes of the tree, its own and those that other trees have too."""
+        tree = _release_at(location)
+        if tree is None:
+            return None if kind_of(location) is ObjectKind.ABSENT else Cost(0, 0)
+        found = tree_cost(tree)
+        return Cost(found.own, found.shared)
+
+    def users(self, location: Path) -> tuple[str, ...]:
+        """The processes that work in the tree: a reader, or a server that was not reloaded."""
+        tree = _release_at(location)
+        if tree is None:
+            return ()
+        return tuple(f"process {one.pid} ({one.command})" for one in users_of(tree))
+
     def drop(self, location: Path) -> int:
         """Remove a kept old version, durably; its bytes, 0 if it is gone already.
 
@@ -145,9 +163,8 @@ class DirectoryTarget(ExchangeTarget):
         if kind is ObjectKind.FOLDER:
             size = remove_tree(location)
         elif kind is ObjectKind.LINK:
-            # P/.noodle/NAME/releases/KEPT.link: the text is relative to P.
-            release = led_to(location.parents[3], link_text(location))
-            if release.parent == location.parent:
+            release = _release_at(location)
+            if release is not None:
                 size = remove_tree(release)
                 fsync_folder(location.parent)
             unlink_quietly(location)
@@ -155,6 +172,19 @@ class DirectoryTarget(ExchangeTarget):
             fsync_folder(location.parent)
             _forget_manifests(location.parent.parent)
         return size
+
+
+def _release_at(location: Path) -> Path | None:
+    """The tree of a kept old version, if it is one of Noodle's: what goes with it."""
+    kind = kind_of(location)
+    if kind is ObjectKind.FOLDER:
+        return location
+    if kind is ObjectKind.LINK and location.parent.name == "releases":
+        # P/.noodle/NAME/releases/KEPT.link: the text is relative to P.
+        release = led_to(location.parents[3], link_text(location))
+        if release.parent == location.parent and kind_of(release) is ObjectKind.FOLDER:
+            return release
+    return None
 
 
 def _reader(place: Place, expected: Sequence[str], options: Mapping[str, str]) -> Reader:

@@ -18,6 +18,7 @@ from noodle_engine.machine.failures import InvariantBroken
 from noodle_engine.machine.plan import ABSENT, StepName
 from noodle_engine.machine.records import Observation
 from noodle_engine.targets.base import (
+    Cost,
     ProbeFound,
     StepContext,
     TargetLock,
@@ -77,6 +78,14 @@ class ExchangeTarget(ABC):
     @abstractmethod
     def plan_at(self, request: TargetRequest, place: Place) -> TargetPlan:
         """`Target.plan` at a place."""
+
+    @abstractmethod
+    def cost(self, location: Path) -> Cost | None:
+        """See `Target.cost`."""
+
+    @abstractmethod
+    def users(self, location: Path) -> tuple[str, ...]:
+        """See `Target.users`."""
 
     @abstractmethod
     def drop(self, location: Path) -> int:

@@ -19,6 +19,7 @@ from noodle_engine.disk.files import ObjectKind, kind_of, status_of
 from noodle_engine.disk.names import fsync_folder, unlink_quietly
 from noodle_engine.machine.records import Observation
 from noodle_engine.targets.base import (
+    Cost,
     StepContext,
     TargetChange,
     TargetPlan,
@@ -84,6 +85,18 @@ class FileTarget(ExchangeTarget):
         """What `path` is, wholly read."""
         del place
         return find(path)
+
+    def cost(self, location: Path) -> Cost | None:
+        """A file is its own, unless it has another name."""
+        if kind_of(location) is not ObjectKind.FILE:
+            return None
+        status = status_of(location)
+        return Cost(0, status.st_size) if status.st_nlink > 1 else Cost(status.st_size, 0)
+
+    def users(self, location: Path) -> tuple[str, ...]:
+        """Nobody needs a file's name that has it open."""
+        del location
+        return ()
 
     def drop(self, location: Path) -> int:
         """Remove a kept old version, durably; its bytes, 0 if it is gone already."""
