@@ -103,7 +103,7 @@ def _component_lines(out: Invocation, component: PlanComponent) -> Iterator[str]
 
 
 def _short(root: str) -> str:
-    kind, colon, digits = root.rpartition(":")
+    kind, colon, digits = root.partition(":")
     short = digits if len(digits) <= _DIGITS else f"{digits[:_DIGITS]}..."
     return clean(f"{kind}{colon}{short}")
 

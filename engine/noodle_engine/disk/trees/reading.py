@@ -15,7 +15,7 @@ import os
 import stat
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -68,17 +68,17 @@ def read_files(
     jobs: Sequence[Job],
     *,
     digests: Digests,
-    from_disk: bool = False,
+    from_disk: bool | Container[bytes] = False,
     may_go: bool = False,
     stop: threading.Event | None = None,
     progress: Progress | None = None,
 ) -> list[Read]:
     """Read files of a tree wholly, in any order.
 
-    With `from_disk` the pages of each file are dropped from memory first (those
-    not yet written out stay). With `may_go` a file that is gone, or is none any
-    more, is left out of the answer. `progress` is told the bytes done and the
-    bytes in all, by one thread at a time.
+    With `from_disk` the pages of each file, or of those named, are dropped from
+    memory first (pages that are not yet written out stay). With `may_go` a file
+    that is gone, or is none any more, is left out of the answer. `progress` is told
+    the bytes done and the bytes in all, by one thread at a time.
 
     Bounds: WORKERS_MAX threads, a megabyte of buffer each; LOOKS_MAX readings
     of a file. Raises DiskError (DiskFailed for a file that keeps changing),
@@ -104,7 +104,7 @@ class _Pool:
     ) -> None:
         self.root = root
         self.both = digests is Digests.BOTH
-        self.from_disk = False
+        self.from_disk: bool | Container[bytes] = False
         self.may_go = False
         self.stop = stop
         self.progress = progress
@@ -126,7 +126,7 @@ class _Pool:
         than one. The other reads the large ones, the largest first; who is done
         helps. From the disk, where a thread mostly waits, both read all.
         """
-        shared = (self.large, self.small) if self.from_disk else (self.large,)
+        shared = (self.large, self.small) if self.from_disk is True else (self.large,)
         helpers = [
             threading.Thread(
                 target=self._work_or_tell, args=shared, name="noodle-read", daemon=True
@@ -166,6 +166,11 @@ class _Pool:
             read = reader.read(job)
             if read is not None:
                 self.answers.append(read)
+
+    def drops(self, path: bytes) -> bool:
+        """Whether a file is read from the disk, not from memory."""
+        wanted = self.from_disk
+        return wanted if isinstance(wanted, bool) else path in wanted
 
     def advance(self, count: int) -> None:
         """Count bytes that were read; ends the work when it should stop."""
@@ -216,7 +221,7 @@ class _Reader:
                 raise _Gone from error
             raise
         try:
-            if pool.from_disk:
+            if pool.drops(path):
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
             size = before.st_size
             if size < _LARGE_BYTES:

@@ -139,7 +139,7 @@ def check_tree(
     stamps: Mapping[bytes, Stamp] | None = None,
     full: bool = False,
     skip: Skip | None = None,
-    from_disk: bool = False,
+    from_disk: bool | Container[bytes] = False,
     stop: threading.Event | None = None,
     progress: Progress | None = None,
 ) -> Checked:

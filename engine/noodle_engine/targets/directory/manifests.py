@@ -9,9 +9,11 @@ manifest by its root, stamps by their digest.
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -27,18 +29,15 @@ __all__ = ["TREE_PREFIX", "Manifests", "manifest_beside"]
 TREE_PREFIX: Final = "tree:"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Manifests:
-    """The manifests and stamps in one folder; each is read once."""
+    """The manifests and stamps in one folder."""
 
     folder: Path
-    _read: dict[str, TreeManifest | None] = field(default_factory=dict)
 
     def get(self, root: str) -> TreeManifest | None:
         """The manifest of a root; None if it is not there, or is not the one it says."""
-        if root not in self._read:
-            self._read[root] = _read_manifest(self._path(root, "tree"), root)
-        return self._read[root]
+        return _read_manifest(self._path(root, "tree"), root)
 
     def stamps(self, root: str) -> Mapping[bytes, Stamp]:
         """The stamps that are true for a root; none if there are none."""
@@ -55,7 +54,7 @@ class Manifests:
         root = manifest.root
         if self.get(root) is None:
             write_whole(self._path(root, "tree"), manifest.encode(), 0o600, replace=True)
-            self._read[root] = manifest
+            _remember(manifest)
         if stamps is not None:
             with suppress(DiskError):  # who has none reads more
                 path = self._path(root, "stamps")
@@ -73,7 +72,6 @@ class Manifests:
 
     def forget(self, root: str) -> None:
         """Remove a manifest and its stamps. Not durable on return: they do no harm."""
-        self._read.pop(root, None)
         for ending in ("stamps", "tree"):
             unlink_quietly(self._path(root, ending))
 
@@ -86,9 +84,28 @@ def manifest_beside(payload: Path, root: str) -> TreeManifest | None:
     return _read_manifest(payload.with_name(f"{payload.name}.tree"), root)
 
 
+_known: OrderedDict[str, TreeManifest] = OrderedDict()
+"""The last few manifests that were read: a root names one tree, for ever."""
+_KNOWN_MAX: Final = 4
+_guard = threading.Lock()
+
+
+def _remember(manifest: TreeManifest) -> TreeManifest:
+    with _guard:
+        _known[manifest.root] = manifest
+        _known.move_to_end(manifest.root)
+        while len(_known) > _KNOWN_MAX:
+            _known.popitem(last=False)
+    return manifest
+
+
 def _read_manifest(path: Path, root: str) -> TreeManifest | None:
+    with _guard:
+        known = _known.get(root)
+    if known is not None:
+        return known if kind_of(path) is ObjectKind.FILE else None
     try:
         found = TreeManifest.parse(path.read_bytes())
     except (OSError, ManifestUnreadable):
         return None
-    return found if found.root == root else None
+    return _remember(found) if found.root == root else None

@@ -3,9 +3,9 @@
 Owns where each file of a new tree comes from. The trees that are kept (the old
 one at the target, rollback points) are the store: what one of them has, with
 the same content, owner, mode and attributes, is cloned or linked; anything else
-is copied from the release. None of them is believed: the whole tree is read back
-from the disk, and a file that was shared and is not what it should be is named
-and copied from the release instead.
+is copied from the release. None of them is believed: the whole tree is read back,
+what was copied from the disk and not from memory, and a file that was shared
+and is not what it should be is named and copied from the release instead.
 """
 
 from __future__ import annotations
@@ -111,6 +111,7 @@ class _Build:
     stop: threading.Event
     progress: Progressing
     shared: set[bytes] = field(default_factory=set)
+    copied: set[bytes] = field(default_factory=set)
 
     def write(self) -> None:
         """Write all of it. Nothing is durable."""
@@ -145,6 +146,7 @@ class _Build:
         return done
 
     def _copy(self, source: OpenTree, new: OpenTree, entry: TreeEntry) -> None:
+        self.copied.add(entry.path)
         digests = copy_file(
             source.spot(entry.path),
             new.spot(entry.path),
@@ -161,12 +163,12 @@ class _Build:
             )
 
     def read_back(self) -> tuple[tuple[Change, ...], Mapping[bytes, Stamp]]:
-        """Read all of it from the disk."""
+        """Read all of it, and what was written now from the disk."""
         checked = check_tree(
             self.path,
             self.manifest,
             full=True,
-            from_disk=True,
+            from_disk=self.copied,
             stop=self.stop,
             progress=self.progress.phase(),
         )

@@ -95,9 +95,9 @@ def _take_point(exchange: Exchange, source: Source) -> Found:
 
 
 def _whole_point(exchange: Exchange, source: Source, path: Path) -> Found:
-    """The point, durable and read from the disk. Raises PointLost."""
-    absent = exchange.objects.find(path, Look.IDENTITY).is_absent
-    found = Found.nothing() if absent else _proved(exchange, path)
+    """The point, wholly read: it was made durable when it was kept. Raises PointLost."""
+    found = exchange.objects.find(path, Look.WHOLE)
+    fsync_folder(path.parent)
     if found.content != source.content:
         raise _point_lost(exchange, source, found)
     return found
