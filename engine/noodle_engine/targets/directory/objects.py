@@ -269,7 +269,7 @@ class TreeObjects(DirectoryObjects):
     ) -> tuple[Path, Found]:
         path = self.stage() / name
         built = self.build(path, manifest, source, new=new)
-        return path, self.with_replaced(self.find(path, Look.STAMPS), built)
+        return path, self.with_replaced(self.reader.just_read(path, manifest), built)
 
     def discard(self, path: Path) -> None:
         """Remove a tree, durably."""
@@ -310,6 +310,7 @@ class LinkObjects(DirectoryObjects):
         if not self._is_whole(self.own, manifest):
             self.remove(self.own)
             built = self.build(stage / "tree", manifest, source, new=True)
+            self.reader.just_read(stage / "tree", manifest)
             if not move(stage / "tree", self.own):
                 raise self._taken(self.own)
         else:

@@ -116,6 +116,14 @@ class Reader:
             self._memory[identity] = (look, found)
         return found
 
+    def just_read(self, path: Path, manifest: TreeManifest) -> Found:
+        """The tree at `path`, which the caller has just read and found to be as it should."""
+        status = status_of(path)
+        identity = (status.st_dev, status.st_ino)
+        found = _found(manifest, identity)
+        self._memory[identity] = (Look.WHOLE, found)
+        return found
+
     def forget(self) -> None:
         """Believe nothing that was read before: the caller has written."""
         self._memory.clear()
