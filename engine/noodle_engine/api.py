@@ -16,7 +16,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -584,16 +584,40 @@ class Noodle:
     def _tell_note(self, arguments: Mapping[str, Any]) -> None:
         self._ask("note", arguments, Waiting())
 
-    def add(self, release: Path) -> ComponentsView:
-        """Make a release known: copied into the home and signed. Twice is once."""
-        added = releases_of(self._home).add(release)
-        manifest = added.manifest
-        self._note(
-            "component.added",
-            f"{manifest.name} {manifest.version} is known",
-            {"component": manifest.name, "version": manifest.version, "content": added.content},
+    def add(
+        self,
+        release: Path,
+        *,
+        stop: threading.Event | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> ComponentsView:
+        """Make a release known: copied into the home and signed. Twice is once.
+
+        The order: it is copied into a folder of its own, made durable and read
+        back; it is recorded in the journal; it gets its name. Only the last two
+        need the home's lock, or whoever holds it, and they take no longer for a
+        large release. Killed in between, the release is not known, and adding it
+        again begins anew; the next `add` or `collect` removes what was copied.
+
+        `progress` is told bytes done and in all. Raises what the release is
+        refused for, CopyStopped if `stop` was set, a disk failure; then the
+        release is not known, and nothing of it is left.
+        """
+        store = releases_of(self._home)
+        with store.prepare(release, stop=stop, progress=progress) as prepared:
+            if prepared.known is None:
+                self._register(prepared.token)
+        view = self.components(prepared.manifest.name)
+        return replace(view, notices=prepared.notices)
+
+    def _register(self, token: str) -> None:
+        self._here_or_there(
+            lambda holder: holder.operations.register(token, actor=self._actor),
+            lambda: self._ask_register(token),
         )
-        return self.components(manifest.name)
+
+    def _ask_register(self, token: str) -> None:
+        self._ask("register", {"token": token}, Waiting())
 
     def forget(self, name: str) -> ComponentsView:
         """Stop knowing what is installed under a name; its target stays as it is."""

@@ -35,12 +35,13 @@ from noodle_engine.machine.failures import RecordUnreadable
 from noodle_engine.machine.plan import Plan
 from noodle_engine.machine.records import Noted
 from noodle_engine.machine.states import Direction, OnCrash, Release
+from noodle_engine.registry.release import Release as Registered
 from noodle_policies.settings.model import settings_hash
 
 __all__ = ["Operations", "heard_object"]
 
 POLL_S = 0.05
-NOTES = frozenset({"component.added", "component.forgotten", "journal.taken_over"})
+NOTES = frozenset({"component.forgotten", "journal.taken_over"})
 
 Hear = Callable[[Heard], None]
 
@@ -147,8 +148,30 @@ class Operations:
                         raise ComponentBusy(name, one.id)
             self._engine.append([Noted(code, text, dict(data))], actor=actor)
 
+    def register(self, token: str, *, actor: str) -> None:
+        """Record that a prepared release is known, then give it its name.
+
+        After a crash in between it is recorded and not known: adding it again
+        records it again. One that somebody else registered meanwhile with the
+        same content is not recorded. Raises what `ReleaseStore.publish` raises;
+        then no release has changed.
+        """
+
+        def record(release: Registered) -> None:
+            name, version = release.name, release.version
+            data = {"component": name, "version": version, "content": release.content}
+            note = Noted("component.added", f"{name} {version} is known", data)
+            self._engine.append([note], actor=actor)
+
+        with self._engine.alone():
+            self._engine.releases.publish(token, record=record)
+
     def collect(self, *, actor: str) -> CollectedView:
-        """Drop the kept old versions that the settings no longer keep. See `retention`."""
+        """Drop the kept old versions that the settings no longer keep. See `retention`.
+
+        What killed processes left that were adding releases goes too.
+        """
+        self._engine.releases.clear()
         settings = settle(self._engine.home, self._environment).must().settings
         return collect(
             self._engine,
@@ -291,6 +314,9 @@ class Operations:
             case "abort":
                 aborted = str(arguments["upgrade"])
                 return lambda: [self.abort(aborted, actor=actor)]
+            case "register":
+                token = str(arguments["token"])
+                return lambda: self._registered(token, actor)
             case "note":
                 code, text = str(arguments["code"]), str(arguments["text"])
                 data = {str(k): str(v) for k, v in dict(arguments.get("data") or {}).items()}
@@ -299,6 +325,10 @@ class Operations:
                 return lambda: self._noted(code, text, data, actor)
             case _:
                 raise ValueError("no such operation")
+
+    def _registered(self, token: str, actor: str) -> list[str]:
+        self.register(token, actor=actor)
+        return []
 
     def _noted(self, code: str, text: str, data: Mapping[str, str], actor: str) -> list[str]:
         self.note(code, text, data, actor=actor)

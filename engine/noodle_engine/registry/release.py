@@ -23,7 +23,12 @@ from noodle_engine.registry.manifest import (
     ReleaseManifest,
     parse_manifest,
 )
-from noodle_engine.registry.payloads.statement import FilePayload, Statement, TreePayload
+from noodle_engine.registry.payloads.statement import (
+    FilePayload,
+    Payload,
+    Statement,
+    TreePayload,
+)
 from noodle_engine.registry.payloads.tree import differing
 from noodle_engine.registry.publisher import ENVELOPE_BYTES_MAX, open_envelope
 
@@ -74,12 +79,19 @@ class Release:
 
 
 def read_release(
-    place: Path, public: bytes, *, name: str | None = None, version: str | None = None
+    place: Path,
+    public: bytes,
+    *,
+    name: str | None = None,
+    version: str | None = None,
+    whole: bool = True,
 ) -> Release:
     """The release in the folder `place`, if it is what `public` signed.
 
     It must be of `name` and `version`, if those are told. A plain file is read
-    wholly; of a tree its manifest is, and the tree is believed.
+    wholly; of a tree its manifest is, and the tree is believed. Unless `whole`
+    the payload is only looked for, whatever its size, and what was signed of it
+    is answered.
 
     Raises ReleaseDamaged, naming the part, or a disk failure.
     """
@@ -95,20 +107,17 @@ def read_release(
         raise reading.damaged(SIGNATURE_NAME)
     if stated.manifest != hashlib.sha256(text).hexdigest():
         raise reading.damaged(MANIFEST_NAME)
-    if isinstance(stated.payload, TreePayload):
-        reading.tree(stated.payload)
-        files: int | None = stated.payload.files
-        mode = status_of(reading.payload).st_mode & 0o7777
-    else:
-        reading.file(stated.payload)
-        files, mode = None, stated.payload.mode
+    tree = stated.payload if isinstance(stated.payload, TreePayload) else None
+    reading.look_for(ObjectKind.FILE if tree is None else ObjectKind.FOLDER)
+    if whole:
+        reading.compare(stated.payload)
     return Release(
         manifest=parse_manifest(text, place / MANIFEST_NAME),
         payload=reading.payload,
         content=stated.payload.content,
         size_bytes=stated.payload.size,
-        mode=mode,
-        files=files,
+        mode=reading.mode(),
+        files=None if tree is None else tree.files,
     )
 
 
@@ -133,20 +142,22 @@ class _Reading:
             raise self.damaged(part, "is missing")
         return found
 
-    def file(self, stated: FilePayload) -> None:
-        if kind_of(self.payload) is not ObjectKind.FILE:
+    def look_for(self, kind: ObjectKind) -> None:
+        if kind_of(self.payload) is not kind:
             raise self.damaged(PAYLOAD_NAME, "is missing")
+
+    def mode(self) -> int:
+        return status_of(self.payload).st_mode & 0o7777
+
+    def compare(self, stated: Payload) -> None:
+        if isinstance(stated, TreePayload):
+            data = self.part(TREE_NAME, TREE_BYTES_MAX)
+            if hashlib.sha256(data).hexdigest() != stated.tree:
+                raise self.damaged(TREE_NAME)
+            return
         facts = facts_of(self.payload)
         if stated != FilePayload(mode=facts.mode, sha256=facts.sha256, size=facts.size):
             raise self.damaged(PAYLOAD_NAME)
-
-    def tree(self, stated: TreePayload) -> bytes:
-        if kind_of(self.payload) is not ObjectKind.FOLDER:
-            raise self.damaged(PAYLOAD_NAME, "is missing")
-        data = self.part(TREE_NAME, TREE_BYTES_MAX)
-        if hashlib.sha256(data).hexdigest() != stated.tree:
-            raise self.damaged(TREE_NAME)
-        return data
 
 
 def tree_of(release: Release) -> TreeManifest | None:

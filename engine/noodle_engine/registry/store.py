@@ -47,7 +47,7 @@ from noodle_engine.registry.failures import (
     VersionRefused,
 )
 from noodle_engine.registry.incoming import Incoming, abandoned, begin, incoming_release
-from noodle_engine.registry.manifest import MANIFEST_BYTES_MAX, MANIFEST_NAME
+from noodle_engine.registry.manifest import MANIFEST_BYTES_MAX, MANIFEST_NAME, ReleaseManifest
 from noodle_engine.registry.names import check_name
 from noodle_engine.registry.payloads.source import ReleaseSource, read_source
 from noodle_engine.registry.payloads.statement import (
@@ -86,11 +86,13 @@ class Prepared:
     def __init__(
         self,
         store: ReleaseStore,
+        manifest: ReleaseManifest,
         *,
         known: Release | None = None,
         incoming: Incoming | None = None,
         notices: tuple[str, ...] = (),
     ) -> None:
+        self.manifest: Final = manifest
         self.known: Final = known
         """The release, if it is known already: then there is nothing to publish."""
         self.notices: Final = notices
@@ -163,16 +165,18 @@ class ReleaseStore:
         notices = source.tree.notices if source.tree else ()
         known = self._known(source)
         if known is not None:
-            return Prepared(self, known=known, notices=notices)
-        self.clear()
+            return Prepared(self, source.manifest, known=known, notices=notices)
         with self._locked():
+            left = abandoned(self._folder)
             incoming = begin(self._folder)
         try:
+            for one in left:
+                one.remove()
             self._make(incoming.release, source, publisher, stop, progress)
         except BaseException:
             self.discard(incoming)
             raise
-        return Prepared(self, incoming=incoming, notices=notices)
+        return Prepared(self, source.manifest, incoming=incoming, notices=notices)
 
     def publish(
         self, token: str, *, record: Callable[[Release], None] = lambda _release: None
@@ -193,13 +197,14 @@ class ReleaseStore:
             if place is None:
                 why = "what was prepared to be registered is not there any more"
                 raise ReleaseUnusable(path=self._folder, why=why)
-            prepared = read_release(place, load_publisher(self._key).public)
+            # Its payload was read back when it was made, and nobody else comes there.
+            prepared = read_release(place, load_publisher(self._key).public, whole=False)
             target = self._place(prepared.name, prepared.version)
             if kind_of(target) is ObjectKind.ABSENT:
                 record(prepared)
                 make_folder(target.parent, 0o700)
             if not rename_noreplace(place, target):
-                known = self.get(prepared.name, prepared.version)
+                known = self.look(prepared.name, prepared.version)
                 found = (prepared.content, prepared.mode, tree_of(prepared))
                 self._refuse_other(known, self._text_of(place), *found)
                 return known
@@ -247,6 +252,13 @@ class ReleaseStore:
 
         Raises ReleaseUnknown, ReleaseDamaged or KeyUnusable.
         """
+        return self._read(name, version, whole=True)
+
+    def look(self, name: str, version: str) -> Release:
+        """A release as it was signed, its payload unread. Raises as `get`."""
+        return self._read(name, version, whole=False)
+
+    def _read(self, name: str, version: str, *, whole: bool) -> Release:
         check_version(version)
         place = self._place(check_name(name), version)
         if kind_of(place) is ObjectKind.ABSENT:
@@ -254,7 +266,7 @@ class ReleaseStore:
             known = tuple(f"{name}@{one}" for one in versions) or self.names()
             raise ReleaseUnknown(wanted=f"{name}@{version}", known=known)
         public = load_publisher(self._key).public
-        return read_release(place, public, name=name, version=version)
+        return read_release(place, public, name=name, version=version, whole=whole)
 
     def of_component(self, name: str) -> tuple[Release, ...]:
         """All releases of a component, checked, the newest first. Raises as `get`."""

@@ -32,9 +32,11 @@ from noodle_engine.execute.failures import (
     UpgradeUnknown,
     WaitInterrupted,
 )
+from noodle_engine.execute.home.holder import client_of
 from noodle_engine.execute.home.service import RemoteFailure
 from noodle_engine.machine.states import HoldReason, Release, State, Status
-from tests.unit.execute.site import WAIT_S_MAX, Driven, Site, hook
+from noodle_engine.registry.failures import ReleaseConflict
+from tests.unit.execute.site import WAIT_S_MAX, Driven, Site, hook, manifest
 
 NO_WAIT = Waiting(wait=False)
 BROKEN_SETTINGS = '{"runtime_upgrade_manager": {"default_timeout": "soon", "no_such_key": 1}}'
@@ -418,6 +420,72 @@ def test_upgrades_that_are_switched_off_leave_the_way_back_open(site: Site) -> N
         noodle.apply(["web@1.1.0"])
         with pytest.raises(RollbackDisabled):
             noodle.rollback("web")
+
+
+# -- releases -------------------------------------------------------------------
+
+
+def tree_release(site: Site, version: str, **files: bytes) -> Path:
+    folder = site.folder / "releases" / f"site-{version}"
+    (folder / "tree").mkdir(parents=True)
+    for name, content in {"app.py": version.encode(), **files}.items():
+        (folder / "tree" / name).write_bytes(content)
+    text = manifest("site", version, site.target("site"))
+    text = text.replace('"file"', '"directory"').replace('"payload"', '"tree"')
+    (folder / "noodle.toml").write_text(text)
+    return folder
+
+
+def noted(noodle: Noodle) -> list[str]:
+    return [
+        str(entry.fields["text"])
+        for entry in noodle.audit_show()
+        if entry.fields.get("code") == "component.added"
+    ]
+
+
+def test_a_tree_is_added_planned_and_applied(site: Site) -> None:
+    told: list[tuple[int, int]] = []
+    with site.open() as noodle:
+        for version in ("1.0.0", "1.1.0"):
+            release = tree_release(site, version, same=b"same")
+            noodle.add(release, progress=lambda done, total: told.append((done, total)))
+            view = noodle.apply([f"site@{version}"])
+            assert view is not None
+            assert view.state is State.COMMITTED
+            assert (site.target("site") / "app.py").read_text() == version
+        assert noodle.rollback("site").state is State.COMMITTED
+        assert (site.target("site") / "app.py").read_text() == "1.0.0"
+        assert noodle.audit_verify().ok
+    assert told[-1][0] == told[-1][1] > 0
+
+
+def test_what_is_known_is_recorded_once(site: Site) -> None:
+    release = tree_release(site, "1.0.0")
+    with site.open() as noodle:
+        assert noodle.add(release).components[0].releases == ("1.0.0",)
+        assert noodle.add(release).components[0].releases == ("1.0.0",)
+        (release / "tree" / "app.py").write_bytes(b"other")
+        with pytest.raises(ReleaseConflict):
+            noodle.add(release)
+        assert noted(noodle) == ["site 1.0.0 is known"]
+
+
+def test_a_release_is_added_beside_the_process_that_holds_the_home(site: Site) -> None:
+    """The holder records it and gives it its name; refusals are the same."""
+    gate = site.gate("gate")
+    site.release("slow", "1.0.0", hook("before-swap", gate.command))
+    release = tree_release(site, "1.0.0")
+    with command(site, "apply", "slow@1.0.0", "--yes") as holder, site.open() as noodle:
+        gate.wait()
+        assert noodle.add(release).components[0].releases == ("1.0.0",)
+        assert noted(noodle) == ["site 1.0.0 is known"]
+        with pytest.raises(RemoteFailure) as failed:
+            client_of(site.home).ask("register", {"token": "1"})
+        assert failed.value.code == "release_unusable"
+        assert list((site.path / "runtime_components" / ".adding").iterdir()) == []
+        gate.open()
+        assert ended(holder) == 0
 
 
 # -- notes ----------------------------------------------------------------------

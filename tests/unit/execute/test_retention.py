@@ -156,3 +156,14 @@ def test_a_kept_old_that_was_begun_to_be_dropped_is_no_point_and_is_dropped(
         assert noodle.collect().dropped == ()
     assert not Path(first.location).exists()
     assert Path(newest.location).exists()
+
+
+def test_what_a_killed_add_left_goes_too(home: Path) -> None:
+    left = home / "runtime_components" / ".adding" / "1" / "release" / "payload"
+    left.mkdir(parents=True)
+    (left / "half").write_bytes(b"half")
+    with Noodle.open(home) as noodle:
+        noodle.collect(dry_run=True)
+        assert left.exists()
+        noodle.collect()
+    assert list((home / "runtime_components" / ".adding").iterdir()) == []

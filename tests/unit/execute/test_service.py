@@ -461,8 +461,10 @@ def operations_junk(holder: Holder) -> dict[str, bytes]:
         "a limit of a wrong type": request("resume", wait_ms_max="soon"),
         "a limit that is a list": request("resume", wait_ms_max=[1]),
         "an unknown note": request("note", code="upgrade.forged", text=""),
-        "a note of a wrong type": request("note", code="component.added", text="", data=[1]),
-        "a note without words": request("note", code="component.added"),
+        "a note of a wrong type": request("note", code="component.forgotten", text="", data=[1]),
+        "a note without words": request("note", code="component.forgotten"),
+        "a note that only the engine writes": request("note", code="component.added", text=""),
+        "a release without a token": request("register"),
     }
 
 

@@ -34,10 +34,13 @@ def add(invocation: Invocation, release: Path) -> int:
     """Make a release known: check it, copy it into the home, sign it.
 
     RELEASE is a folder with noodle.toml. Adding the same release again changes
-    nothing; another content under the same version is refused.
+    nothing; another content under the same version is refused. A tree shares
+    with the component's other releases what they have alike.
     """
     with opened(invocation) as noodle:
         view = noodle.add(release)
+    for notice in view.notices:
+        invocation.say(f"note:  {clean(notice)}")
     for row in view.components:
         invocation.say(f"{clean(row.name)}: known are {', '.join(row.releases)}")
         invocation.say(

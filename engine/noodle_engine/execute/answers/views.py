@@ -162,9 +162,13 @@ class HomeView:
 
 @dataclass(frozen=True, slots=True)
 class ComponentsView:
-    """The answer of component add, list, show and forget."""
+    """The answer of component add, list, show and forget.
+
+    `notices` say what whoever added a release should know.
+    """
 
     components: tuple[ComponentRow, ...]
+    notices: tuple[str, ...] = ()
     format: int = FORMAT
 
 
