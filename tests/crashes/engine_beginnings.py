@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from noodle_engine import Noodle
-from tests.crashes.engine_home import NAMES, OLD, Words, apply, content, write_releases
+from noodle_engine.disk.trees.build import Sharing, probe_sharing
+from noodle_engine.registry.release import check_payload
+from noodle_engine.registry.store import ReleaseStore
+from tests.crashes.engine_home import (
+    LINES,
+    MARK,
+    NAMES,
+    NEW,
+    OLD,
+    OWNER,
+    Words,
+    apply,
+    content,
+    write_releases,
+)
 from tests.crashes.engine_judging import RECORDING, check_home, explained, read_target
 from tests.crashes.harness.fork_client import ForkServer
 from tests.crashes.harness.run import Bench, Command, Outcome
@@ -118,9 +133,119 @@ class Adding(Beginning):
         release = home / "runtime_components" / NAMES[0] / OLD
         kept = {path.name for path in release.iterdir()}
         assert kept == {"noodle.toml", "payload", "signature"}, kept
-        beside = {path.name for path in release.parent.iterdir()} - {OLD}
-        assert not beside, f"left beside the release: {beside}"
+        check_registry(home, OLD)
         apply(folder, OLD, NAMES[:1])
         assert read_target(folder, NAMES[0]) == content(NAMES[0], OLD)
         with Noodle.open(home) as noodle:
             assert noodle.audit_verify().ok
+
+
+def check_registry(home: Path, *versions: str) -> None:
+    """Nothing half made is left, and what is known was recorded before."""
+    components = home / "runtime_components"
+    assert not list((components / ".adding").iterdir()), "left of an add"
+    (component,) = [path for path in components.iterdir() if not path.name.startswith(".")]
+    beside = {path.name for path in component.iterdir()} - set(versions)
+    assert not beside, f"left beside the release: {beside}"
+    with Noodle.open(home) as noodle:
+        recorded = {
+            str(entry.fields["data"]["version"])  # type: ignore[index]
+            for entry in noodle.audit_show()
+            if entry.fields.get("code") == "component.added"
+        }
+    assert recorded == set(versions), recorded
+
+
+SITE: Final = "site"
+
+
+def write_tree(folder: Path, version: str) -> Path:
+    """A release that is a tree: some of it is the same in every version."""
+    release = folder / "releases" / f"{SITE}-{version}"
+    tree = release / "tree"
+    (tree / "static" / "deep").mkdir(parents=True)
+    (tree / "app.py").write_bytes(version.encode() * LINES)
+    (tree / "app.py").chmod(0o755)
+    (tree / "static" / "site.css").write_bytes(b"same " * LINES)
+    (tree / "static" / "deep" / "logo").write_bytes(b"same too")
+    (tree / "static" / "deep").chmod(0o750)
+    (tree / "current").symlink_to("static/site.css")
+    with (tree / "holes").open("wb") as opened:
+        opened.truncate(1 << 20)
+    os.setxattr(tree / "app.py", "user.mark", MARK)
+    if os.geteuid() == 0:
+        os.chown(tree / "app.py", *OWNER)
+    (release / "noodle.toml").write_text(
+        f"""format = 1
+[component]
+name = "{SITE}"
+version = "{version}"
+kind = "directory"
+[payload]
+path = "tree"
+[target]
+path = "{folder / "srv" / SITE}"
+"""
+    )
+    return release
+
+
+@dataclass(slots=True)
+class AddingTree(Beginning):
+    """`noodle component add` of a tree that shares files with a known one, struck."""
+
+    def prepare(self, folder: Path) -> Command:
+        """A home that knows the old version of a tree, and what a killed add left."""
+        (folder / "srv").mkdir()
+        Noodle.init(folder / "home")
+        with Noodle.open(folder / "home") as noodle:
+            noodle.add(write_tree(folder, OLD))
+        left = folder / "home" / "runtime_components" / ".adding" / "1" / "release"
+        (left / "payload").mkdir(parents=True)
+        (left / "payload" / "half").write_bytes(b"half")
+        write_tree(folder, NEW)
+        return Words(self.bench, folder, self._words(folder)).command
+
+    def _words(self, folder: Path) -> tuple[str, ...]:
+        return ("component", "add", str(folder / "releases" / f"{SITE}-{NEW}"))
+
+    def crashed(self, folder: Path, outcome: Outcome) -> None:
+        """What is known is whole; what was said to be known is."""
+        explained(outcome)
+        home = folder / "home"
+        with Noodle.open(home) as noodle:
+            (row,) = noodle.components().components
+            assert noodle.audit_verify().ok
+        assert row.releases in ((OLD,), (NEW, OLD)), row.releases
+        assert outcome.returncode != 0 or row.releases == (NEW, OLD)
+        check_trees(home, *row.releases)
+
+    def resume(self, folder: Path) -> None:
+        """A user gives it again."""
+        again = self._give(folder, *self._words(folder))
+        assert again.returncode == 0, str(again)
+
+    def check(self, folder: Path) -> None:
+        """Both are known and whole, share what they have alike, and can be installed."""
+        home = folder / "home"
+        check_home(home)
+        check_registry(home, OLD, NEW)
+        check_trees(home, OLD, NEW)
+        old, new = (home / "runtime_components" / SITE / one / "payload" for one in (OLD, NEW))
+        if probe_sharing(home, hard_links=True) is Sharing.HARD_LINK:
+            same = [(one / "static" / "site.css").stat().st_ino for one in (old, new)]
+            assert same[0] == same[1], "what both have is there twice"
+        with Noodle.open(home) as noodle:
+            view = noodle.apply([f"{SITE}@{NEW}"])
+            assert view is not None
+            assert view.state.value == "committed"
+            assert noodle.audit_verify().ok
+        found = (folder / "srv" / SITE / "app.py").read_bytes()
+        assert found == NEW.encode() * LINES
+
+
+def check_trees(home: Path, *versions: str) -> None:
+    """Every byte and attribute of these releases is what was signed."""
+    store = ReleaseStore(home)
+    for version in versions:
+        check_payload(store.get(SITE, version))

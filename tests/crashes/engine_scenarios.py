@@ -22,7 +22,7 @@ from typing import Any, Final, Self
 
 from noodle_engine.cli.exits import NEEDS_PERSON, RESTORED
 from tests.crashes import engine_run
-from tests.crashes.engine_beginnings import Adding, Initialising
+from tests.crashes.engine_beginnings import Adding, AddingTree, Initialising
 from tests.crashes.engine_home import (
     MARK,
     MODE,
@@ -231,10 +231,10 @@ class Engine:
 # -- the scenarios --------------------------------------------------------------
 
 
-def scenarios(bench: Bench) -> dict[str, Engine | Initialising | Adding]:
+def scenarios(bench: Bench) -> dict[str, Engine | Initialising | Adding | AddingTree]:
     """Every scenario by its name. Use each as a context manager."""
     old = frozenset({"before"})
-    made: tuple[Engine | Initialising | Adding, ...] = (
+    made: tuple[Engine | Initialising | Adding | AddingTree, ...] = (
         Engine("first install", bench, wanted(OLD), nothing_installed, None, OLD),
         Engine("upgrade", bench, wanted(NEW), old_installed, OLD, NEW),
         Engine(
@@ -310,5 +310,6 @@ def scenarios(bench: Bench) -> dict[str, Engine | Initialising | Adding]:
         ),
         Initialising("init", bench),
         Adding("component add", bench),
+        AddingTree("component add of a tree", bench),
     )
     return {one.name: one for one in made}

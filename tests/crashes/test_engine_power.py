@@ -25,6 +25,8 @@ SAMPLED: Final = {
     ("rollback", FileSystem.EXT4_WITHOUT_JOURNAL): 4,
     ("abort", FileSystem.EXT4_WITHOUT_JOURNAL): 3,
     ("init", FileSystem.EXT4_WITHOUT_JOURNAL): 4,
+    ("component add of a tree", FileSystem.EXT4_WITHOUT_JOURNAL): 8,
+    ("component add of a tree", FileSystem.EXT4): 3,
 }
 """At how many points the power is cut. It loses most on ext4 without a journal."""
 

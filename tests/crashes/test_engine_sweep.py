@@ -82,6 +82,11 @@ POINTS: Final = {
     ("init", "disk full"): 8,
     ("component add", "kill"): EACH_PAIR,
     ("component add", "EIO"): 8,
+    ("component add of a tree", "kill"): 60,
+    ("component add of a tree", "kill after"): 12,
+    ("component add of a tree", "short"): 6,
+    ("component add of a tree", "EIO"): EACH_PAIR,
+    ("component add of a tree", "disk full"): 12,
 }
 """How many points are struck, of each scenario with each strike."""
 POINTS_MIN: Final = 200

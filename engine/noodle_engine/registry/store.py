@@ -165,6 +165,8 @@ class ReleaseStore:
         notices = source.tree.notices if source.tree else ()
         known = self._known(source)
         if known is not None:
+            self.clear()
+            fsync_folder(known.payload.parent.parent)  # who gave it its name may have been killed
             return Prepared(self, source.manifest, known=known, notices=notices)
         with self._locked():
             left = abandoned(self._folder)
@@ -190,7 +192,8 @@ class ReleaseStore:
         A version that somebody registered meanwhile with the same content is
         answered with `added` False. Raises ReleaseConflict if it has another,
         ReleaseUnusable if nothing is prepared as `token`, ReleaseDamaged, what
-        `record` raises, or a disk failure; then no release has changed.
+        `record` raises, or a disk failure; then no release has changed, or it is
+        known and adding it again makes that durable.
         """
         with self._locked():
             place = incoming_release(self._folder, token)
@@ -207,6 +210,7 @@ class ReleaseStore:
                 known = self.look(prepared.name, prepared.version)
                 found = (prepared.content, prepared.mode, tree_of(prepared))
                 self._refuse_other(known, self._text_of(place), *found)
+                fsync_folder(target.parent)
                 return known
             fsync_folder(target.parent)
             fsync_folder(place.parent)
