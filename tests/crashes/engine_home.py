@@ -140,7 +140,7 @@ def crashed_in_swap(bench: Bench, folder: Path, words: tuple[str, ...]) -> None:
 
 
 def _is_exchange(point: Point) -> bool:
-    return point.call == "rename_exchange" and "staged" in point.file_class
+    return point.call == "rename_exchange" and any(".next-" in one.path for one in point.places)
 
 
 def nothing_installed(_bench: Bench, folder: Path) -> None:

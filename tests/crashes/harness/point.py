@@ -28,7 +28,9 @@ _EFFECTS: Final = (Effect.CHANGES, Effect.ALLOCATES, Effect.TRANSFERS)
 _DATABASE: Final = re.compile(r"(?:^|/)((?:journal|keystore)\.db(?:-wal|-journal)?)$")
 _CLASSES: Final = (
     (re.compile(r"(?:^|/)\.[^/]+\.next-[^/]+$"), "staged"),
-    (re.compile(r"(?:^|/)\.noodle/[^/]+/objects/"), "object"),
+    (re.compile(r"(?:^|/)\.noodle-probe-[^/]+$"), "probe"),
+    (re.compile(r"(?:^|/)\.noodle/[^/]+/manifests/"), "manifest"),
+    (re.compile(r"(?:^|/)\.noodle/[^/]+/data/"), "data"),
     (re.compile(r"(?:^|/)\.noodle/[^/]+/stage-[^/]+"), "stage"),
     (re.compile(r"(?:^|/)\.noodle/[^/]+/releases/"), "release"),
     (re.compile(r"(?:^|/)\.noodle/[^/]+/owner[^/]*$"), "owner"),

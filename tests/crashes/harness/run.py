@@ -111,7 +111,7 @@ class RunFiles:
 
     def outcome(self, returncode: int, classify_path: Classify) -> Outcome:
         """Read what the run left here."""
-        log = self.log.read_text() if self.log.exists() else ""
+        log = self.log.read_text(errors="surrogateescape") if self.log.exists() else ""
         return Outcome(
             returncode=returncode,
             stdout=_bounded(self.stdout),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -17,7 +16,7 @@ from typing import Final
 from noodle_engine.disk import calls
 from noodle_engine.disk.failures import failure_of
 from noodle_engine.disk.files import NO_CLONE
-from noodle_engine.disk.names import probe_files
+from noodle_engine.disk.names import probe_files, unlink_quietly
 from noodle_engine.disk.trees.manifest import TreeEntry
 from noodle_engine.disk.trees.places import Place, explained_at, give_attributes, new_file, where
 from noodle_engine.disk.trees.reach import FILE_FLAGS
@@ -55,8 +54,7 @@ def probe_sharing(folder: Path, *, hard_links: bool) -> Sharing:
             if hard_links and _link(first[0], linked):
                 return Sharing.HARD_LINK
         finally:
-            with suppress(FileNotFoundError):
-                os.unlink(linked)
+            unlink_quietly(linked)
     return Sharing.COPY
 
 

@@ -40,7 +40,7 @@ from noodle_engine.targets.base import (
     TargetPlan,
     TargetRequest,
 )
-from noodle_engine.targets.directory.objects import FOLDER_MODE_LINK
+from noodle_engine.targets.directory.objects import FOLDER_MODE_LINK, forget_manifests
 from noodle_engine.targets.directory.payload import data_link, staged_at, staged_manifest
 from noodle_engine.targets.directory.planning import (
     leads_to_data,
@@ -368,14 +368,15 @@ class Adoption:
                 inside = os.fsencode(piece.outside.relative_to(self.place.data))
                 remove_empty_data_folders(self.place, inside)
         self.place.remove_stage(self.context.upgrade)
+        self.reader.forget()
+        forget_manifests(self.place, self.reader)
         return found.observation
 
     def _clean(self) -> Observation:
         """After the commit: what the tree was before it is nobody's any more."""
-        old = tree_root_in(self.context.expected_old)
-        if old is not None and old != self.context.component.root:
-            self.reader.manifests.forget(old)
         self.place.remove_stage(self.context.upgrade)
+        self.reader.forget()
+        forget_manifests(self.place, self.reader)
         return self._find().observation
 
     def _is_new(self) -> Found:

@@ -70,6 +70,14 @@ class Manifests:
             f"{TREE_PREFIX}{name.removesuffix('.tree')}" for name in names if name.endswith(".tree")
         )
 
+    def tidy(self) -> None:
+        """Remove what an interrupted `keep` has left. Not durable on return."""
+        if kind_of(self.folder) is ObjectKind.FOLDER:
+            with explained("list", self.folder):
+                left = [path for path in self.folder.iterdir() if path.name.startswith(".")]
+            for path in left:
+                unlink_quietly(path)
+
     def forget(self, root: str) -> None:
         """Remove a manifest and its stamps. Not durable on return: they do no harm."""
         for ending in ("stamps", "tree"):

@@ -46,7 +46,7 @@ from noodle_engine.targets.exchange.sight import move
 from noodle_engine.targets.failures import ForeignFound, OldLost, PayloadUnusable
 from noodle_engine.targets.place import ROOT_DIGITS, Place
 
-__all__ = ["PAYLOAD_OPTION", "DirectoryObjects", "kept_trees", "objects_for"]
+__all__ = ["PAYLOAD_OPTION", "DirectoryObjects", "forget_manifests", "kept_trees", "objects_for"]
 
 PAYLOAD_OPTION = "payload"
 """The option that has the root of the release's own tree, before mutable paths became links."""
@@ -71,11 +71,46 @@ def kept_trees(place: Place, reader: Reader) -> Iterator[KeptTree]:
     with explained("list", place.releases):
         paths = sorted(place.releases.iterdir())
     for path in paths:
-        root = known.get(path.name.rpartition("-")[0].rpartition("-")[2])
+        root = known.get(_digits_in(path.name))
         if root is not None and kind_of(path) is ObjectKind.FOLDER:
             manifest = reader.manifests.get(root)
             if manifest is not None:
                 yield KeptTree(path, manifest)
+
+
+def forget_manifests(place: Place, reader: Reader) -> None:
+    """Remove the manifests of trees that are neither kept, nor at the target, nor beside it.
+
+    Where something is at the target that none of them knows, all stay: they are
+    what tells a person what should be there.
+    """
+    reader.manifests.tidy()
+    roots = reader.manifests.roots()
+    if not roots:
+        return
+    reader.expected = (*reader.expected, *roots)
+    current = reader.find(place.path, Look.IDENTITY)
+    if not current.is_absent and current.content not in roots:
+        return
+    needed = {tree_digits(current.content)}
+    if kind_of(place.releases) is ObjectKind.FOLDER:
+        with explained("list", place.releases):
+            needed |= {_digits_in(path.name) for path in place.releases.iterdir()}
+    with explained("list", place.parent):
+        beside = [
+            path
+            for path in place.parent.iterdir()
+            if path.name.startswith(f".{place.path.name}.next-")
+        ]
+    needed |= {tree_digits(reader.find(path, Look.IDENTITY).content) for path in beside}
+    for root in roots:
+        if tree_digits(root) not in needed:
+            reader.manifests.forget(root)
+
+
+def _digits_in(name: str) -> str:
+    """The digits of a root in the name of what is kept: VERSION-ROOT-ID, or with `.link`."""
+    return name.rpartition("-")[0].rpartition("-")[2]
 
 
 def tree_digits(root: str) -> str:
@@ -280,8 +315,9 @@ class TreeObjects(DirectoryObjects):
         fsync_folder(path.parent)
 
     def clear(self) -> None:
-        """Remove `stage-ID`."""
+        """Remove `stage-ID`, and what is known of trees that are no more."""
         self.place.remove_stage(self.context.upgrade)
+        forget_manifests(self.place, self.reader)
 
     def kept_at(self) -> Path:
         """`releases/VERSION-ROOT-ID`."""
@@ -388,6 +424,7 @@ class LinkObjects(DirectoryObjects):
         """Remove `stage-ID`, and a release of this upgrade's that no link leads to."""
         self._drop_own()
         self.place.remove_stage(self.context.upgrade)
+        forget_manifests(self.place, self.reader)
 
     def _drop_own(self) -> None:
         if kind_of(self.own) is not ObjectKind.FOLDER:

@@ -36,11 +36,10 @@ from noodle_engine.targets.directory.adopting import Adoption, is_adoption, plan
 from noodle_engine.targets.directory.manifests import Manifests
 from noodle_engine.targets.directory.objects import (
     DirectoryObjects,
-    kept_trees,
+    forget_manifests,
     objects_for,
-    tree_digits,
 )
-from noodle_engine.targets.directory.reading import Reader, led_to, tree_root_in
+from noodle_engine.targets.directory.reading import Reader, led_to
 from noodle_engine.targets.exchange import ExchangeTarget, Found, Look
 from noodle_engine.targets.exchange.target import as_planned
 from noodle_engine.targets.place import Place, place_of
@@ -170,8 +169,16 @@ class DirectoryTarget(ExchangeTarget):
             unlink_quietly(location)
         if kind_of(location.parent) is ObjectKind.FOLDER:
             fsync_folder(location.parent)
-            _forget_manifests(location.parent.parent)
+        if location.parent.name == "releases":
+            place = _place_above(location)
+            forget_manifests(place, _reader(place, (), {}))
         return size
+
+
+def _place_above(location: Path) -> Place:
+    """The place that a kept version belongs to: it is at P/.noodle/NAME/releases/KEPT."""
+    room = location.parent.parent
+    return Place(room.parent.parent / room.name)
 
 
 def _release_at(location: Path) -> Path | None:
@@ -194,14 +201,3 @@ def _reader(place: Place, expected: Sequence[str], options: Mapping[str, str]) -
         options=TreeOptions.from_text(options),
         expected=expected,
     )
-
-
-def _forget_manifests(room: Path) -> None:
-    """Remove the manifests of trees that are neither kept nor at the target."""
-    place = Place(room.parent.parent / room.name)
-    reader = _reader(place, Manifests(place.manifests).roots(), {})
-    kept = {tree_digits(tree.manifest.root) for tree in kept_trees(place, reader)}
-    current = tree_root_in(reader.find(place.path, Look.STAMPS).root)
-    for root in reader.manifests.roots():
-        if tree_digits(root) not in kept and root != current:
-            reader.manifests.forget(root)
