@@ -28,6 +28,7 @@ from noodle_engine.disk.files import ObjectKind, kind_of, link_text
 from noodle_engine.disk.names import exchange, fsync_folder, make_folder, unlink_quietly
 from noodle_engine.disk.trees.build import place_link
 from noodle_engine.disk.trees.manifest import EntryKind, TreeEntry, TreeManifest, name_text
+from noodle_engine.disk.trees.syncing import sync_file_system
 from noodle_engine.disk.trees.walk import walk_tree
 from noodle_engine.machine.decide import ProbeAnswer
 from noodle_engine.machine.plan import Diff, Needs, StepName
@@ -308,9 +309,12 @@ class Adoption:
         stage = self.place.stage(self.context.upgrade)
         make_folder(stage, 0o700)
         found = self._find()
-        for number, piece in enumerate(self._pieces(found)):
+        pieces = list(self._pieces(found))
+        for number, piece in enumerate(pieces):
             if not (piece.is_staged or piece.is_swapped):
                 self._wait_at(stage / f"link-{number}", piece)
+        if pieces:  # a link cannot be synced by itself, nor its text by its folder
+            sync_file_system(self.place.parent, fall_back=lambda: fsync_folder(stage))
         return Observation(self._new_root(), {"files": str(new.files), "size": str(new.bytes)})
 
     def _wait_at(self, begun: Path, piece: Piece) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Final
 
 from noodle_engine.disk.failures import DiskError, explained
 from noodle_engine.disk.files import ObjectKind, kind_of
-from noodle_engine.disk.names import make_folder, unlink_quietly
+from noodle_engine.disk.names import fsync_folder, make_folder, unlink_quietly
 from noodle_engine.disk.trees.manifest import ManifestUnreadable, TreeManifest
 from noodle_engine.disk.trees.stamps import Stamp, encode_stamps, parse_stamps
 from noodle_engine.disk.whole import write_whole
@@ -78,10 +78,13 @@ class Manifests:
             for path in left:
                 unlink_quietly(path)
 
-    def forget(self, root: str) -> None:
-        """Remove a manifest and its stamps. Not durable on return: they do no harm."""
-        for ending in ("stamps", "tree"):
-            unlink_quietly(self._path(root, ending))
+    def forget(self, roots: Sequence[str]) -> None:
+        """Remove manifests and their stamps, durably."""
+        for root in roots:
+            for ending in ("stamps", "tree"):
+                unlink_quietly(self._path(root, ending))
+        if roots:
+            fsync_folder(self.folder)
 
     def _path(self, root: str, ending: str) -> Path:
         return self.folder / f"{root.removeprefix(TREE_PREFIX)}.{ending}"

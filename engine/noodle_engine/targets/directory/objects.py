@@ -103,9 +103,7 @@ def forget_manifests(place: Place, reader: Reader) -> None:
             if path.name.startswith(f".{place.path.name}.next-")
         ]
     needed |= {tree_digits(reader.find(path, Look.IDENTITY).content) for path in beside}
-    for root in roots:
-        if tree_digits(root) not in needed:
-            reader.manifests.forget(root)
+    reader.manifests.forget([root for root in roots if tree_digits(root) not in needed])
 
 
 def _digits_in(name: str) -> str:
@@ -405,6 +403,9 @@ class LinkObjects(DirectoryObjects):
     ) -> tuple[Path, Found]:
         unlink_quietly(path)
         make_link(path, text)
+        # A link cannot be synced by itself, and on a file system without a journal
+        # the sync of its folder keeps its name and loses its text.
+        sync_file_system(self.place.parent, fall_back=lambda: fsync_folder(path.parent))
         found = self.find(path, Look.STAMPS)
         expected = link_root(text, manifest.root)
         if found.root != expected:

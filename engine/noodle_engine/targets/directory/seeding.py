@@ -22,7 +22,7 @@ from noodle_engine.disk.trees.build import (
     remove_tree,
 )
 from noodle_engine.disk.trees.manifest import EntryKind, TreeEntry, TreeManifest
-from noodle_engine.disk.trees.syncing import fsync_tree
+from noodle_engine.disk.trees.syncing import fsync_tree, sync_file_system
 from noodle_engine.registry.tree_options import TreeOptions
 from noodle_engine.targets.exchange.sight import move
 from noodle_engine.targets.place import Place
@@ -122,11 +122,15 @@ def _write(
 
 
 def _sync(path: Path) -> None:
-    kind = kind_of(path)
-    if kind is ObjectKind.FOLDER:
-        fsync_tree(path)
-    elif kind is ObjectKind.FILE:
-        sync_file(path)
+    """Make what is at `path` durable, links too: only a sync of the whole does that."""
+
+    def one_by_one() -> None:
+        if kind_of(path) is ObjectKind.FOLDER:
+            fsync_tree(path)
+        elif kind_of(path) is ObjectKind.FILE:
+            sync_file(path)
+
+    sync_file_system(path.parent, fall_back=one_by_one)
 
 
 def _remove(path: Path) -> None:
