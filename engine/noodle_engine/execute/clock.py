@@ -56,7 +56,13 @@ class JournalClock:
     """The clock of one open journal. Safe to share between threads."""
 
     def __init__(
-        self, wall_ms: int, boot_ms: int, last_ms: int, *, last_boot_ms: int | None = None
+        self,
+        wall_ms: int,
+        boot_ms: int,
+        last_ms: int,
+        *,
+        last_boot_ms: int | None = None,
+        known_offset_ms: int | None = None,
     ) -> None:
         """Start at a reading, after a last record of journal time `last_ms`.
 
@@ -65,7 +71,9 @@ class JournalClock:
         was written in this same boot, a wall clock that has stepped since then
         is found: the clock then starts where boot time says, and the first
         reading gives the jump. Without it, a step made while no engine ran is
-        seen only if it went back.
+        seen only if it went back. `known_offset_ms` says where the wall clock
+        was against boot time when somebody last looked: no jump that was given
+        then is given again.
         """
         self._lock = threading.Lock()
         self._boot_ms = boot_ms
@@ -78,6 +86,13 @@ class JournalClock:
         self._at_ms = max(expected_ms if strayed else wall_ms, last_ms)
         # Where the wall clock is against boot time, as far as it is known.
         self._offset_ms = (expected_ms if strayed else wall_ms) - boot_ms
+        if known_offset_ms is not None:
+            self._offset_ms = known_offset_ms
+
+    @property
+    def offset_ms(self) -> int:
+        """Where the wall clock is against boot time, with all jumps that were given."""
+        return self._offset_ms
 
     def read(self, wall_ms: int, boot_ms: int) -> Tick:
         """The journal time at a reading (laws T1 to T3)."""

@@ -29,7 +29,7 @@ from noodle_engine.disk.locks import FileLock
 from noodle_engine.execute.driving import Control, Driving
 from noodle_engine.execute.failures import RequestRefused, UpgradeUnknown
 from noodle_engine.execute.home.layout import Home, settings_from_journal
-from noodle_engine.execute.live_clock import LiveClock
+from noodle_engine.execute.live_clock import ClockMark, LiveClock
 from noodle_engine.execute.planning import check_free, check_versions
 from noodle_engine.execute.recording import Heard, Live, Recorder
 from noodle_engine.execute.timers import Timers
@@ -122,11 +122,18 @@ class Engine:
     def begin(self, live: Live) -> None:
         """Take the fold of what the journal holds, before anything is written to it."""
         self._recorder.begin(live)
-        self.clock.start_after(live.world.at_ms)
+        self.clock.start_after(live.world.at_ms, ClockMark.read(self.home.clock_file))
 
     def attach(self, journal: Journal) -> None:
         """Take the opened journal; nothing else works before."""
         self._recorder.attach(journal)
+        if journal.elsewhere is None:
+            self._keep_clock()
+
+    def _keep_clock(self) -> None:
+        mark = self.clock.mark
+        if mark is not None:
+            mark.write(self.home.clock_file)
 
     @property
     def world(self) -> Fold:
@@ -182,6 +189,8 @@ class Engine:
             going_back=going_back,
             head=ends,
         )
+        if jump is not None:
+            self._keep_clock()
         for event in events:
             if isinstance(event, TimerSet) and upgrade is not None:
                 self._timers.set(upgrade, event.id, event.due_ms)

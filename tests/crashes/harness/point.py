@@ -39,6 +39,7 @@ _CLASSES: Final = (
     (re.compile(r"(?:^|/)keys/[^/]+$"), "key"),
     (re.compile(r"(?:^|/)runtime_components/"), "component"),
     (re.compile(r"(?:^|/)(?:format|socket)$"), "home"),
+    (re.compile(r"(?:^|/)cache/[^/]+$"), "cache"),
 )
 
 

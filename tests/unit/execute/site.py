@@ -6,6 +6,7 @@ that says that it was reached, and waits until it is opened.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import select
 import threading
@@ -31,9 +32,13 @@ from noodle_engine.machine.upgrade import Upgrade
 from noodle_engine.registry.store import ReleaseStore
 from noodle_journal import Kind
 from noodle_policies.settings.model import settings_hash
+from tests.conftest import require_system
 
 WAIT_S_MAX = 30.0
 """How long a test waits for what must come; never waited out when all is well."""
+NOBODY = 65_534
+_SETRESUID = 117
+"""The system call on x86-64: it changes the calling thread only, as glibc's function does not."""
 
 
 def content(name: str, version: str) -> str:
@@ -53,6 +58,7 @@ class Clock:
 
     wall_ms: int = 1_700_000_000_000
     boot_ms: int = 5_000_000
+    boot: str = "one"
 
     def read(self) -> Reading:
         return Reading(self.wall_ms, self.boot_ms)
@@ -192,7 +198,7 @@ class Driven:
 
     @classmethod
     def open(cls, site: Site, clock: Clock | None = None) -> Driven:
-        live = LiveClock() if clock is None else LiveClock(clock.read)
+        live = LiveClock() if clock is None else LiveClock(clock.read, lambda: clock.boot)
         lock = lock_file(site.home.lock_file)
         return cls(site, open_engine(site.home, lock, {}, clock=live))
 
@@ -274,3 +280,23 @@ class Driven:
         self.engine.leave()
         self.engine.drain()
         self.engine.close()
+
+
+def as_user(uid: int, work: Callable[[], object]) -> object:
+    """What `work` returns in a thread that runs as another user."""
+    require_system("root", lambda: os.geteuid() == 0, install="run as root, to be another user")
+    found: list[object] = []
+
+    def run() -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        keep = ctypes.c_long(-1)
+        assert libc.syscall(_SETRESUID, keep, ctypes.c_long(uid), keep) == 0
+        try:
+            found.append(work())
+        except BaseException as failure:  # noqa: BLE001 - the test looks at it
+            found.append(failure)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(WAIT_S_MAX)
+    return found[0]

@@ -97,6 +97,26 @@ def test_a_step_forward_between_two_engines_of_one_boot_does_not_advance_journal
     assert clock.read(WALL + day_ms + 5, BOOT + 7_005).jump is None
 
 
+def test_a_jump_that_is_known_is_not_given_again_and_its_undoing_is_one_of_its_own() -> None:
+    """A third engine of the boot: the second one gave the jump."""
+    day_ms = 86_400_000
+    offset_ms = WALL + day_ms - BOOT
+
+    still = JournalClock(
+        WALL + day_ms + 7, BOOT + 7, WALL, last_boot_ms=BOOT, known_offset_ms=offset_ms
+    )
+    assert still.read(WALL + day_ms + 7, BOOT + 7).jump is None
+    assert still.read(WALL + day_ms + 7, BOOT + 7).at_ms == WALL + 7
+    assert still.offset_ms == offset_ms
+
+    undone = JournalClock(WALL + 7, BOOT + 7, WALL, last_boot_ms=BOOT, known_offset_ms=offset_ms)
+    tick = undone.read(WALL + 7, BOOT + 7)
+    assert tick.jump is not None
+    assert tick.jump.by_ms == -day_ms
+    assert tick.at_ms == WALL + 7
+    assert undone.offset_ms == WALL - BOOT
+
+
 def test_boot_time_that_goes_back_does_not_take_journal_time_with_it() -> None:
     """Two threads may hand in their readings in the other order."""
     clock = JournalClock(WALL, BOOT, WALL)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import socket
@@ -30,14 +29,10 @@ from noodle_engine.execute.home.service import (
 from noodle_engine.machine.codec import encode
 from noodle_engine.machine.records import Access
 from noodle_engine.machine.states import State
-from tests.conftest import require_system
-from tests.unit.execute.site import WAIT_S_MAX, Driven, Site, hook
+from tests.unit.execute.site import NOBODY, WAIT_S_MAX, Driven, Site, as_user, hook
 
 SHORT_S = 0.2
 """What a side waits for the other where the test lets it wait in vain."""
-NOBODY = 65_534
-_SETRESUID = 117
-"""The system call on x86-64: it changes the calling thread only, as glibc's function does not."""
 
 
 # -- the two sides --------------------------------------------------------------
@@ -518,26 +513,6 @@ def test_an_id_that_no_upgrade_has_is_told_so_by_the_holder(site: Site, holder: 
         with pytest.raises(RemoteFailure) as failed:
             client_of(site.home).ask(operation, {"upgrade": "01ARZ3NDEKTSV4RRFFQ69G5FAV"})
         assert failed.value.code == "upgrade_unknown"
-
-
-def as_user(uid: int, work: Callable[[], object]) -> object:
-    """What `work` returns in a thread that runs as another user."""
-    require_system("root", lambda: os.geteuid() == 0, install="run as root, to be another user")
-    found: list[object] = []
-
-    def run() -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
-        keep = ctypes.c_long(-1)
-        assert libc.syscall(_SETRESUID, keep, ctypes.c_long(uid), keep) == 0
-        try:
-            found.append(work())
-        except BaseException as failure:  # noqa: BLE001 - the test looks at it
-            found.append(failure)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join(WAIT_S_MAX)
-    return found[0]
 
 
 def test_another_user_cannot_reach_the_socket(site: Site, holder: Holder) -> None:

@@ -81,6 +81,11 @@ class Home:
         return self.path / "keys" / "log.pub"
 
     @property
+    def clock_file(self) -> Path:
+        """What an engine of this boot kept of its clock. Disposable."""
+        return self.path / "cache" / "clock"
+
+    @property
     def config(self) -> Path:
         """The settings files."""
         return self.path / "config"
