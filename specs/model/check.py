@@ -21,12 +21,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 from generate import table
+from trail import readable
 
 HERE = Path(__file__).parent
 SEARCH_SECONDS_MAX = 300
 DEPTH_STEPS_MAX = 100_000
 SEARCHES_AT_ONCE = 2
 CRASHES_MAX = 2
+REPLAYED_STEPS_MAX = 2000
 INSTALL = {"spin": "apt-get install spin", "cc": "apt-get install gcc libc6-dev"}
 
 BLOCKS = "never_blocks"
@@ -258,10 +260,26 @@ def matrix(work: Path, pool: ThreadPoolExecutor) -> None:
         print(line, flush=True)
 
 
+def show(work: Path, name: str, fault: str | None) -> int:
+    """Print a run that violates `name`, step by step; 1 if there is one."""
+    crashes = 1 if fault else CRASHES_MAX
+    program = build(work, name, crashes=crashes, fault=fault)
+    if not search(program, name).failed:
+        print(f"{name} holds: there is nothing to show")
+        return 0
+    defines = [f"-DCRASHES={crashes}"] + ([f"-D{fault}"] if fault else [])
+    replay = ["spin", *defines, "-t", "-p", "-g", f"-u{REPLAYED_STEPS_MAX}", "engine.pml"]
+    for line in readable(run(replay, program.parent)):
+        print(line)
+    return 1
+
+
 def main() -> int:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(prog="specs/run", description=__doc__)
     parser.add_argument("--matrix", action="store_true", help="every fault x every property")
+    parser.add_argument("--show", choices=(*PROPERTIES, *REACHABLE), help="a run that violates it")
+    parser.add_argument("--fault", choices=FAULTS, help="with --show: in the model with this fault")
     chosen = parser.parse_args()
     for program, install in INSTALL.items():
         if shutil.which(program) is None:
@@ -277,6 +295,8 @@ def main() -> int:
         if chosen.matrix:
             matrix(work, pool)
             return 0
+        if chosen.show:
+            return show(work, chosen.show, chosen.fault)
         build(work, ENDS, crashes=CRASHES_MAX)  # once, for all claims of the sound model
         names = (ENDS, BLOCKS, EACH_STATE, FINAL, *REACHABLE)  # the longest first
         searches = {name: pool.submit(check_sound, work, name) for name in names}
@@ -289,6 +309,9 @@ def main() -> int:
                 f"found by {FAULTS[fault]}" if found.failed else f"NOT FOUND by {FAULTS[fault]}"
             )
             report.say(f"fault: {fault.lower()}", found, good=found.failed, verdict=verdict)
+    for name in map(str.strip, report.bad):
+        if name in PROPERTIES:
+            print(f"a run that violates it: specs/run --show {name}")
     print(f"{len(report.bad)} bad, {time.monotonic() - began:.0f} s")
     return 1 if report.bad else 0
 
