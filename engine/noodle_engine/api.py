@@ -29,6 +29,7 @@ from noodle_engine.execute.answers.views import (
     AuditVerdict,
     CollectedView,
     ComponentsView,
+    DiffView,
     HistoryView,
     HomeView,
     InitView,
@@ -223,6 +224,16 @@ class Noodle:
         if not found:
             raise ComponentUnknown(name, [row.name for row in rows])
         return ComponentsView(found)
+
+    def diff(self, old: str, new: str) -> DiffView:
+        """What leads from one known release to another (both NAME@VERSION).
+
+        No payload is read. Raises ReleaseUnknown, ReleaseDamaged.
+        """
+        from noodle_engine.execute.answers.releases import diff_view
+
+        store = releases_of(self._home)
+        return diff_view(store.find(old), store.find(new))
 
     def verify(
         self,

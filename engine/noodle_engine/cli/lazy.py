@@ -49,6 +49,7 @@ COMMANDS: dict[str, Entry] = {
     "status": Entry(_WATCH, "look", "status", "What is installed, what is open; or one upgrade."),
     "steps": Entry(_WATCH, "look", "steps", "The steps of one upgrade."),
     "history": Entry(_WATCH, "look", "history", "Upgrades, newest first."),
+    "diff": Entry(_WATCH, "look", "diff", "What one release has that another has not."),
     "points": Entry(_WATCH, "points", "points", "The old versions that are kept."),
     "doctor": Entry(_WATCH, "home", "doctor", "Check what Noodle stands on, and say what to do."),
     "resume": Entry(_RECOVER, "recover", "resume", "Finish, or take back, what was interrupted."),

@@ -48,7 +48,7 @@ from noodle_engine.registry.failures import (
 )
 from noodle_engine.registry.incoming import Incoming, abandoned, begin, incoming_release
 from noodle_engine.registry.manifest import MANIFEST_BYTES_MAX, MANIFEST_NAME, ReleaseManifest
-from noodle_engine.registry.names import check_name
+from noodle_engine.registry.names import check_name, parse_wanted
 from noodle_engine.registry.payloads.source import ReleaseSource, read_source
 from noodle_engine.registry.payloads.statement import (
     FilePayload,
@@ -261,6 +261,18 @@ class ReleaseStore:
     def look(self, name: str, version: str) -> Release:
         """A release as it was signed, its payload unread. Raises as `get`."""
         return self._read(name, version, whole=False)
+
+    def find(self, wanted: str) -> Release:
+        """`look` for what a user wrote as NAME@VERSION.
+
+        Raises NameRefused or VersionRefused, ReleaseUnknown without a version, and as
+        `get`.
+        """
+        asked = parse_wanted(wanted)
+        if asked.version is None:
+            known = tuple(f"{asked.name}@{one}" for one in self.versions(asked.name))
+            raise ReleaseUnknown(wanted=wanted, known=known or self.names())
+        return self.look(asked.name, asked.version)
 
     def _read(self, name: str, version: str, *, whole: bool) -> Release:
         check_version(version)

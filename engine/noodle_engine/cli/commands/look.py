@@ -1,4 +1,7 @@
-"""`noodle status`, `noodle steps` and `noodle history`: questions, answered from the journal."""
+"""`noodle status`, `steps`, `history` and `diff`: questions; nothing is changed."""
+
+# ruff: noqa: PLC0415
+# A command pays for what it uses: most imports stand where they are needed.
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from noodle_engine.cli.opening import opened
 from noodle_engine.cli.show.terminal import Invocation
 from noodle_engine.cli.show.wording import history_lines, home_lines, steps_lines, upgrade_lines
 
-__all__ = ["history", "status", "steps"]
+__all__ = ["diff", "history", "status", "steps"]
 
 HISTORY_LIMIT_MAX = 1_000_000
 
@@ -65,5 +68,25 @@ def history(invocation: Invocation, limit: int, everything: bool) -> int:  # noq
     with opened(invocation) as noodle:
         view = noodle.history(limit=limit, everything=everything)
     invocation.answer(history_lines(invocation, view.upgrades))
+    invocation.document(view)
+    return exits.DONE
+
+
+@click.command(cls=NoodleCommand, short_help="What one release has that another has not.")
+@click.argument("old", metavar="NAME@VERSION")
+@click.argument("new", metavar="NAME@VERSION")
+@click.option("--all", "everything", is_flag=True, help="Name every file that differs.")
+@click.pass_obj
+def diff(invocation: Invocation, old: str, new: str, everything: bool) -> int:  # noqa: FBT001
+    """What leads from one known release to another: files, attributes, noodle.toml.
+
+    Compares what was signed of them; no file of theirs is read. What is on disk
+    is compared by `noodle component verify`.
+    """
+    from noodle_engine.cli.show.diff_words import diff_lines
+
+    with opened(invocation) as noodle:
+        view = noodle.diff(old, new)
+    invocation.answer(diff_lines(invocation, view, everything=everything))
     invocation.document(view)
     return exits.DONE

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         HomeView,
         PointRow,
         PointsView,
+        ReleaseRow,
         StepsView,
         UpgradeRow,
         UpgradeView,
@@ -37,6 +38,7 @@ __all__ = [
     "history_lines",
     "home_lines",
     "moment",
+    "payload_words",
     "point_lines",
     "steps_lines",
     "upgrade_lines",
@@ -89,6 +91,14 @@ def bytes_words(count: int) -> str:
             return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
         size /= 1024
     return f"{size:.1f} GiB"
+
+
+def payload_words(row: ReleaseRow) -> str:
+    """`directory, 20 files, 4.0 MiB`."""
+    if row.problem is not None:
+        return f"cannot be trusted: {clean(row.problem)}"
+    files = "" if row.files is None else f", {row.files} file{'' if row.files == 1 else 's'}"
+    return f"{row.kind}{files}, {bytes_words(row.size_bytes or 0)}"
 
 
 def versions(old: str | None, new: str | None) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from noodle_engine.machine.plan import Plan
+from noodle_engine.machine.plan import Diff, Plan
 from noodle_engine.machine.records import Observation
 from noodle_engine.machine.states import Direction, HoldReason, Reason, State, Status
 
@@ -21,6 +21,7 @@ __all__ = [
     "ComponentLine",
     "ComponentRow",
     "ComponentsView",
+    "DiffView",
     "Difference",
     "HistoryRow",
     "HistoryView",
@@ -32,6 +33,7 @@ __all__ = [
     "PointLeft",
     "PointRow",
     "PointsView",
+    "ReleaseRow",
     "ReplayView",
     "StepRow",
     "StepsView",
@@ -185,6 +187,42 @@ class Difference:
     path: str
     size: int | None = None
     what: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRow:
+    """One release. `files` is null for a payload that is a plain file.
+
+    `problem` says why the release cannot be trusted; then nothing else is known of it.
+    """
+
+    version: str
+    kind: str | None = None
+    content: str | None = None
+    files: int | None = None
+    size_bytes: int | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DiffView:
+    """The answer of diff: what leads from one release to another.
+
+    `differences` are at most DIFFERENCES_MAX, by path; `left_out` counts the others.
+    `diff` counts files and links (a folder only if it stays and changes), and the
+    bytes of the new that the old does not have, and has. `manifest` names what
+    differs in noodle.toml.
+    """
+
+    component: str
+    same: bool
+    old: ReleaseRow = field(metadata={"name": "from"})
+    new: ReleaseRow = field(metadata={"name": "to"})
+    diff: Diff
+    manifest: tuple[str, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    left_out: int = 0
+    format: int = FORMAT
 
 
 @dataclass(frozen=True, slots=True)
