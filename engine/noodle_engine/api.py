@@ -216,14 +216,17 @@ class Noodle:
 
     def components(self, name: str | None = None) -> ComponentsView:
         """What is installed or known. Raises ComponentUnknown for a name that is not."""
+        from noodle_engine.execute.answers.releases import release_rows
+
+        store = releases_of(self._home)
+        known = by_name(store)
         with self._read() as (_, world):
-            rows = reading.component_rows(world, by_name(releases_of(self._home)))
-        if name is None:
-            return ComponentsView(rows)
-        found = tuple(row for row in rows if row.name == name)
-        if not found:
+            rows = reading.component_rows(world, known)
+        found = tuple(row for row in rows if name in (None, row.name))
+        if name is not None and not found:
             raise ComponentUnknown(name, [row.name for row in rows])
-        return ComponentsView(found)
+        listed = [one for row in found if row.releases for one in release_rows(store, row.name)]
+        return ComponentsView(found, tuple(listed))
 
     def diff(self, old: str, new: str) -> DiffView:
         """What leads from one known release to another (both NAME@VERSION).

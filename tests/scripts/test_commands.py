@@ -94,6 +94,7 @@ def walk(site: Site) -> dict[str, list[Any]]:
     use("audit replay")
     use("audit replay", first, "--at", "9")
     site.release("1.1.0")
+    use("diff", "hello@1.0.0", "hello@1.1.0")
     use("apply", "hello@1.1.0")
     use("rollback", "hello")
     use("points")

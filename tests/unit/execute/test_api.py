@@ -460,6 +460,34 @@ def test_a_tree_is_added_planned_and_applied(site: Site) -> None:
     assert told[-1][0] == told[-1][1] > 0
 
 
+def test_what_is_known_of_releases_and_how_they_differ(site: Site) -> None:
+    with site.open() as noodle:
+        noodle.add(tree_release(site, "1.0.0", same=b"same"))
+        noodle.add(tree_release(site, "1.1.0", same=b"same", more=b"m"))
+        site.release("web", "1.0.0")
+        known = noodle.components().known
+        assert [(row.component, row.version, row.kind, row.files) for row in known] == [
+            ("site", "1.1.0", "directory", 3),
+            ("site", "1.0.0", "directory", 2),
+            ("web", "1.0.0", "file", None),
+        ]
+        assert noodle.components("web").known == known[2:]
+        view = noodle.diff("site@1.0.0", "site@1.1.0")
+        assert [(one.change, one.path) for one in view.differences] == [
+            ("changed", "app.py"),
+            ("added", "more"),
+        ]
+        assert (view.same, view.diff.added, view.diff.changed) == (False, 1, 1)
+        assert (view.diff.bytes_copied, view.diff.bytes_shared) == (6, 4)
+        assert (view.old, view.new) == (known[1], known[0])
+        assert noodle.diff("site@1.0.0", "site@1.0.0").same
+        signature = site.path / "runtime_components" / "site" / "1.0.0" / "signature"
+        signature.write_bytes(b"")
+        damaged = noodle.components("site").known[1]
+        assert damaged.version == "1.0.0"
+        assert damaged.problem is not None
+
+
 def test_what_is_known_is_recorded_once(site: Site) -> None:
     release = tree_release(site, "1.0.0")
     with site.open() as noodle:

@@ -130,7 +130,9 @@ def list_(invocation: Invocation) -> int:
     """All components: installed or known."""
     with opened(invocation) as noodle:
         view = noodle.components()
-    invocation.answer(component_lines(invocation, view.components) if view.components else "none")
+    newest = list({row.component: row for row in reversed(view.known)}.values())
+    lines = component_lines(invocation, view.components, newest)
+    invocation.answer(lines if view.components else "none")
     invocation.document(view)
     return exits.DONE
 
@@ -139,10 +141,13 @@ def list_(invocation: Invocation) -> int:
 @click.argument("name")
 @click.pass_obj
 def show(invocation: Invocation, name: str) -> int:
-    """One component: what is installed where, its releases, the kept old versions."""
+    """One component: what is installed where, its releases, the kept old versions.
+
+    Of each release: its kind, how many files a tree has, and their size.
+    """
     with opened(invocation) as noodle:
         view = noodle.components(name)
-    invocation.answer(component_lines(invocation, view.components))
+    invocation.answer(component_lines(invocation, view.components, view.known))
     invocation.document(view)
     return exits.DONE
 

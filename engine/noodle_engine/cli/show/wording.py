@@ -138,8 +138,13 @@ def _open_lines(out: Invocation, row: UpgradeRow) -> Iterator[str]:
         yield out.command(f"    finish: `noodle resume {row.upgrade}`")
 
 
-def component_lines(out: Invocation, rows: Sequence[ComponentRow]) -> Iterator[str]:
-    """Components: what is installed where, what could be applied, what is kept."""
+def component_lines(
+    out: Invocation, rows: Sequence[ComponentRow], known: Sequence[ReleaseRow] = ()
+) -> Iterator[str]:
+    """Components: what is installed where, what could be applied, what is kept.
+
+    Of the releases in `known` it says more than the version.
+    """
     for row in rows:
         installed = row.installed or "not installed"
         yield f"{out.style(clean(row.name), 'strong')}  {installed}"
@@ -147,6 +152,9 @@ def component_lines(out: Invocation, rows: Sequence[ComponentRow]) -> Iterator[s
             yield f"  target:    {clean(row.target)}"
         if row.releases:
             yield f"  releases:  {', '.join(row.releases)}"
+        for one in known:
+            if one.component == row.name:
+                yield f"    {one.version}  {payload_words(one)}"
         if row.points:
             yield f"  kept old:  {', '.join(dict.fromkeys(row.points))}"
 

@@ -28,12 +28,13 @@ def release_rows(store: ReleaseStore, name: str) -> tuple[ReleaseRow, ...]:
             rows.append(_row(store.look(name, version)))
         except NoodleError as failure:
             why = f"{failure.problem} ({failure.cause}); {failure.remedy}"
-            rows.append(ReleaseRow(version, problem=why))
+            rows.append(ReleaseRow(name, version, problem=why))
     return tuple(rows)
 
 
 def _row(release: Release) -> ReleaseRow:
     return ReleaseRow(
+        component=release.name,
         version=release.version,
         kind=release.manifest.kind,
         content=release.content,

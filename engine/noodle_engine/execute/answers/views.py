@@ -163,13 +163,31 @@ class HomeView:
 
 
 @dataclass(frozen=True, slots=True)
+class ReleaseRow:
+    """One release. `files` is null for a payload that is a plain file.
+
+    `problem` says why the release cannot be trusted; then nothing else is known of it.
+    """
+
+    component: str
+    version: str
+    kind: str | None = None
+    content: str | None = None
+    files: int | None = None
+    size_bytes: int | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ComponentsView:
     """The answer of component add, list, show and forget.
 
+    `known` are the releases of these components, the newest first of each.
     `notices` say what whoever added a release should know.
     """
 
     components: tuple[ComponentRow, ...]
+    known: tuple[ReleaseRow, ...] = ()
     notices: tuple[str, ...] = ()
     format: int = FORMAT
 
@@ -187,21 +205,6 @@ class Difference:
     path: str
     size: int | None = None
     what: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ReleaseRow:
-    """One release. `files` is null for a payload that is a plain file.
-
-    `problem` says why the release cannot be trusted; then nothing else is known of it.
-    """
-
-    version: str
-    kind: str | None = None
-    content: str | None = None
-    files: int | None = None
-    size_bytes: int | None = None
-    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
