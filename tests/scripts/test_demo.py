@@ -19,7 +19,10 @@ from tests.scripts.conftest import Ended
 from tests.scripts.test_commands import unfit
 
 DEMO_S_MAX: Final = 120
-PROMISED_S_MAX: Final = 30.0
+HUNG_S_MAX: Final = 90.0
+"""It takes ten seconds; a loaded machine may take several times that."""
+QUICK: Final = ("adopt it, as it runs", "apply, killed in mid-swap", "ask the visitors")
+"""The links that are broken in each run; TEST_SWEEP=full breaks every one."""
 
 BROKEN: Final = """\
 #!{python}
@@ -32,15 +35,15 @@ os.execv(real[0], [*real, *words])
 """
 
 LINKS: Final = {
-    "register two releases": """
+    "adopt it, as it runs": """
+if "adopt" in words:  # it is said, and not done
+    print(json.dumps({"format": 1, "upgrade": "01ABC", "state": "committed"})); sys.exit(0)
+""",
+    "register release 1.1.0": """
 if "list" in words:  # a release gets lost
     answer = json.loads(subprocess.check_output([*real, *words]))
     del answer["components"][0]["releases"][0]
     print(json.dumps(answer)); sys.exit(0)
-""",
-    "install 1.0.0": """
-if "apply" in words:  # it is said, and not done
-    print(json.dumps({"format": 1, "upgrade": "01ABC", "state": "committed"})); sys.exit(0)
 """,
     "plan 1.1.0": """
 if "plan" in words and "--out" in words:  # the hash of another plan
@@ -56,9 +59,9 @@ if "apply" in words and "./plan.json" in words:  # the kill does not come
 if "resume" in words:  # it finds nothing to do
     print(json.dumps({"format": 1, "upgrades": []})); sys.exit(0)
 """,
-    "check the running service": """
-if "steps" in words:  # the service is gone
-    folder = os.path.join(os.getcwd(), "srv")
+    "check the running shop": """
+if "steps" in words:  # the shop is closed
+    folder = os.path.join(os.getcwd(), "run")
     subprocess.check_call([sys.executable, {supervise!r}, "stop", folder])
 """,
     "verify the journal": """
@@ -70,12 +73,18 @@ if "verify" in words:  # one bit of one record is another
 """,
     "replay the journal": """
 if "replay" in words and "--at" not in words:  # disk is not what the journal says
-    with open(os.path.join("srv", "web.py"), "a") as file:
+    with open(os.path.join("srv", "shop", "app.py"), "a") as file:
         file.write("#")
 """,
     "roll back": """
 if "rollback" in words:  # a refusal
     sys.exit(3)
+""",
+    "ask the visitors": """
+if "history" in words:  # a line of the guest book is lost
+    book = os.path.join("srv", "shop", "data", "guestbook.txt")
+    lines = open(book).readlines()
+    open(book, "w").writelines(lines[1:])
 """,
 }
 
@@ -112,13 +121,14 @@ def running_in(folder: Path) -> list[str]:
     return found
 
 
-def test_the_demo_tells_every_step_in_half_a_minute_and_leaves_nothing(tmp_path: Path) -> None:
+def test_the_demo_tells_every_step_and_leaves_nothing(tmp_path: Path) -> None:
     ended = demo(tmp_path, "--json")
     assert (ended.code, ended.err) == (0, "")
     assert list(unfit(ANSWERS["demo"][0], ended.json, "demo")) == []
     assert [step["name"] for step in ended.json["steps"]] == [name for name, _, _ in STEPS]
-    assert all(step["told"] and step["commands"] and step["look"] for step in ended.json["steps"])
-    assert ended.json["seconds"] < PROMISED_S_MAX
+    assert all(step["told"] for step in ended.json["steps"])
+    assert all(step["commands"] and step["look"] for step in ended.json["steps"][1:-1])
+    assert ended.json["seconds"] < HUNG_S_MAX
     assert list((tmp_path / "tmp").iterdir()) == []
     assert running_in(tmp_path) == []
 
@@ -132,13 +142,15 @@ def test_the_demo_never_plays_in_a_folder_that_is_in_use(tmp_path: Path) -> None
     assert [file.name for file in (tmp_path / "used").iterdir()] == ["file"]
 
 
-@pytest.mark.parametrize("step", LINKS)
+def broken() -> tuple[str, ...]:
+    return tuple(LINKS) if os.environ.get("TEST_SWEEP") == "full" else QUICK
+
+
+@pytest.mark.parametrize("step", broken())
 def test_one_broken_link_fails_the_demo_and_names_the_step(step: str, tmp_path: Path) -> None:
-    broken = LINKS[step].replace("{supervise!r}", repr(supervise.__file__))
+    link = LINKS[step].replace("{supervise!r}", repr(supervise.__file__))
     program = tmp_path / "noodle"
-    program.write_text(
-        BROKEN.format(python=sys.executable, real=list(this_noodle()), broken=broken)
-    )
+    program.write_text(BROKEN.format(python=sys.executable, real=list(this_noodle()), broken=link))
     program.chmod(0o755)
     ended = demo(tmp_path, "--program", "noodle", "--json")
     assert ended.code == 1, ended
@@ -149,7 +161,8 @@ def test_one_broken_link_fails_the_demo_and_names_the_step(step: str, tmp_path: 
 
 
 def test_every_step_has_a_link_that_is_broken() -> None:
-    assert list(LINKS) == [name for name, _, _ in STEPS]
+    """But the first, which is there before Noodle is."""
+    assert list(LINKS) == [name for name, _, _ in STEPS][1:]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -165,7 +178,7 @@ def test_an_interrupted_demo_leaves_nothing(number: signal.Signals, tmp_path: Pa
     )
     assert started.stdout is not None
     for line in started.stdout:
-        if line.startswith("2."):  # the service runs
+        if line.startswith("3."):  # the shop runs, and is adopted
             break
     started.send_signal(number)
     out, err = started.communicate(timeout=DEMO_S_MAX)

@@ -1,4 +1,4 @@
-"""`noodle demo`: the whole of Noodle on a small real service, in half a minute."""
+"""`noodle demo`: the whole of Noodle on a small real shop, in half a minute."""
 
 # ruff: noqa: PLC0415
 # A command pays for what it uses: most imports stand where they are needed.
@@ -24,7 +24,7 @@ __all__ = ["demo"]
 
 
 @click.command(
-    cls=NoodleCommand, short_help="Upgrade a real service, kill it in the middle, resume."
+    cls=NoodleCommand, short_help="Upgrade a running shop, kill it in the middle, resume."
 )
 @click.option(
     "--keep",
@@ -40,12 +40,12 @@ __all__ = ["demo"]
 )
 @click.pass_obj
 def demo(invocation: Invocation, keep: Path | None, program: Path | None) -> int:
-    """Upgrade a real service from 1.0.0 to 1.1.0, kill the upgrade, resume it.
+    """Adopt a running shop, upgrade it under load, kill the upgrade, resume it.
 
-    Makes a folder with a home of its own, two releases of a small HTTP service
-    and a free port, and runs the same commands that you would. Everything it
-    shows is read back; if anything is not as it says, the demo fails. The
-    service is stopped and the folder removed at the end.
+    Makes a folder with a web application of some hundred files, visitors that
+    use it all the time, a home of its own and a free port, and runs the same
+    commands that you would. Everything it shows is read back; if anything is
+    not as it says, the demo fails. All of it is stopped and removed at the end.
     """
     from noodle_engine.cli.demo.stage import set_stage, this_noodle
     from noodle_engine.cli.demo.story import STEPS, play
@@ -70,8 +70,8 @@ def demo(invocation: Invocation, keep: Path | None, program: Path | None) -> int
 
 def _opening_lines(stage: Stage) -> list[str]:
     return [
-        f"A small HTTP service, {clean(str(stage.target))}, is upgraded from 1.0.0 to 1.1.0",
-        f"on port {stage.port}, with a home of its own in {clean(str(stage.home))}.",
+        f"A small shop in {clean(str(stage.target))} is upgraded from 1.0.0 to 1.1.0 while",
+        f"visitors use it on port {stage.port}; its home is {clean(str(stage.home))}.",
         "",
     ]
 
@@ -89,11 +89,11 @@ def _step_lines(out: Invocation, number: int, step: DemoStep) -> list[str]:
 def _closing_lines(stage: Stage) -> list[str]:
     if not stage.kept:
         return [
-            "The service is stopped and the folder removed; `noodle demo --keep DIR` keeps it,",
+            "The shop is closed and the folder removed; `noodle demo --keep DIR` keeps it,",
             "to try the commands after `look:`. Next: the README upgrades a file of your own.",
         ]
     return [
-        "The service is stopped. To try the commands after `look:`",
+        "The shop is closed. To try the commands after `look:`",
         f"   cd {clean(str(stage.folder))}",
         f"   export NOODLE_HOME={clean(str(stage.home))}",
     ]

@@ -1,7 +1,7 @@
-"""The demo's service and its two releases, written as a user would write them.
+"""The release that the demo upgrades to, written as a user would write it.
 
-Owns their text. 1.1.0 differs from 1.0.0 in what it answers, and in a hook
-that kills the upgrade's own process.
+Owns its manifest: what is mutable, how the service is told of a new version, how
+health is proved; and the hook that kills the upgrade's own process.
 """
 
 from __future__ import annotations
@@ -11,46 +11,30 @@ import sys
 from pathlib import Path
 
 from noodle_engine.cli.demo import strike, supervise
+from noodle_engine.cli.demo.shop import DATA, NEW, SETTINGS, write_shop
 
-__all__ = ["NEW", "OLD", "write_release"]
+__all__ = ["MUTABLE", "NAME", "UNMANAGED", "write_release"]
 
-OLD = "1.0.0"
-NEW = "1.1.0"
-
-_SERVICE = '''\
-"""A small service: it answers every request with its version."""
-
-import sys
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-VERSION = "{version}"
-
-
-class Answer(BaseHTTPRequestHandler):
-    def do_GET(self):
-        body = f"web {{VERSION}}\\n".encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-
-ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Answer).serve_forever()
-'''
+NAME = "shop"
+MUTABLE = (f"{DATA}/", SETTINGS)
+UNMANAGED = ("*.pyc", "__pycache__/")
 
 _MANIFEST = """\
 format = 1
 
 [component]
-name = "web"
+name = "{name}"
 version = {version}
-kind = "file"
+kind = "directory"
 
 [payload]
-path = "web.py"
+path = "shop"
 
 [target]
 path = {target}
+layout = "tree"
+mutable = {mutable}
+unmanaged = {unmanaged}
 
 [[health]]
 http = {url}
@@ -59,46 +43,36 @@ passes = 2
 interval = 0.05
 timeout = 2.0
 within = 15.0
-"""
 
-_STRIKE = """
 # Instead of a power cut: kills the process that does this upgrade, once.
 [[hooks]]
 at = "after-swap"
 command = {strike}
-"""
 
-_RESTART = """
 [[hooks]]
 at = "after-swap"
-command = {restart}
-undo = {restart}
+command = {reload}
+undo = {reload}
 timeout = 30.0
 """
 
 
-def write_release(folder: Path, version: str, *, target: Path, port: int, pidfile: Path) -> bytes:
-    """Write a release folder and return the bytes of its payload."""
-    folder.mkdir(parents=True)
-    payload = _SERVICE.format(version=version).encode()
-    (folder / "web.py").write_bytes(payload)
-    restart = [_python(), "-I", _path(supervise), "restart", str(target.parent), str(port)]
+def write_release(folder: Path, *, target: Path, port: int, run: Path, pidfile: Path) -> int:
+    """Write the folder of release 1.1.0; how many files its payload has."""
+    files = write_shop(folder / "shop", NEW)
     text = _MANIFEST.format(
-        version=json.dumps(version),
+        name=NAME,
+        version=json.dumps(NEW),
         target=json.dumps(str(target)),
-        url=json.dumps(f"http://127.0.0.1:{port}/"),
-        contains=json.dumps(f"web {version}"),
+        mutable=json.dumps(list(MUTABLE)),
+        unmanaged=json.dumps(list(UNMANAGED)),
+        url=json.dumps(f"http://127.0.0.1:{port}/0"),
+        contains=json.dumps(f"code {NEW}, page {NEW}, asset {NEW}"),
+        strike=json.dumps([sys.executable, "-I", _path(strike), str(pidfile)]),
+        reload=json.dumps([sys.executable, "-I", _path(supervise), "reload", str(run)]),
     )
-    if version == NEW:
-        kill = [_python(), "-I", _path(strike), str(pidfile)]
-        text += _STRIKE.format(strike=json.dumps(kill))
-    text += _RESTART.format(restart=json.dumps(restart))
     (folder / "noodle.toml").write_text(text)
-    return payload
-
-
-def _python() -> str:
-    return sys.executable
+    return files
 
 
 def _path(module: object) -> str:

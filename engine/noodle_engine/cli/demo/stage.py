@@ -1,7 +1,7 @@
-"""Where the demo plays: its folder, its service, and the `noodle` command it runs.
+"""Where the demo plays: its folder, its shop and visitors, and the `noodle` command it runs.
 
-Owns everything that must be gone at the end, whatever happened: the service,
-the commands that still run, the folder.
+Owns everything that must be gone at the end, whatever happened: the shop, the
+visitors, the commands that still run, the folder.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import contextlib
 import http.client
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,7 +25,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from noodle_engine.cli.demo import supervise
+from noodle_engine.cli.demo import supervise, visitors
 from noodle_engine.cli.failures import DemoFailed, UsageWrong
 
 __all__ = ["COMMAND_S_MAX", "Stage", "set_stage", "this_noodle"]
@@ -31,6 +33,7 @@ __all__ = ["COMMAND_S_MAX", "Stage", "set_stage", "this_noodle"]
 COMMAND_S_MAX = 60.0
 """How long one command of the demo may take."""
 _ANSWER_S_MAX = 5.0
+_POLL_S = 0.02
 _SHOWN_CHARACTERS_MAX = 300
 
 
@@ -49,6 +52,7 @@ class Stage:
     kept: bool
     step: str = "set the stage"
     commands: list[str] = field(default_factory=list)
+    running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
     def home(self) -> Path:
@@ -57,8 +61,18 @@ class Stage:
 
     @property
     def target(self) -> Path:
-        """The file that is upgraded."""
-        return self.folder / "srv" / "web.py"
+        """The directory that is upgraded."""
+        return self.folder / "srv" / "shop"
+
+    @property
+    def running_in(self) -> Path:
+        """Where the supervisor keeps what it runs."""
+        return self.folder / "run"
+
+    @property
+    def report(self) -> Path:
+        """Where the visitors write what they saw."""
+        return self.folder / "visitors.json"
 
     @property
     def pidfile(self) -> Path:
@@ -79,7 +93,7 @@ class Stage:
     def run(self, *words: str, code: int = 0, shown: bool = True) -> Any:
         """Run `noodle --json ...`; return its answer. Fails on another exit code."""
         if shown:
-            self.commands.append(f"noodle {' '.join(words)}")
+            self.commands.append(f"noodle {shlex.join(words)}")
         return self._answer(self._command((*self.noodle, "--json", *words)), words, code)
 
     def read_back(self, *words: str) -> Any:
@@ -88,7 +102,7 @@ class Stage:
 
     def run_killed(self, *words: str) -> None:
         """Run a command that must be ended by SIGKILL, its process named in the pidfile."""
-        self.commands.append(f"noodle {' '.join(words)}")
+        self.commands.append(f"noodle {shlex.join(words)}")
         gate = ("/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', str(self.pidfile))
         ended = self._command((*gate, *self.noodle, "--json", *words))
         if ended.returncode != -signal.SIGKILL:
@@ -134,16 +148,65 @@ class Stage:
             text = json.loads(ended.stdout)["error"]["problem"]
         return f"{ended.returncode}: {text[-_SHOWN_CHARACTERS_MAX:]}"
 
-    def service_says(self) -> str:
-        """What the running service answers now."""
+    def open_shop(self) -> None:
+        """Start the shop under its supervisor, and wait until it answers."""
+        self._start(supervise, "run", self.running_in, self.target, self.port)
+        end = time.monotonic() + supervise.START_S_MAX
+        while not (self.running_in / "worker").exists():
+            if time.monotonic() > end or self.running[-1].poll() is not None:
+                raise self.fails(f"the shop does not open: see {self.running_in / 'log'}")
+            time.sleep(_POLL_S)
+
+    def let_visitors_in(self) -> None:
+        """Start the visitors."""
+        self._start(visitors, self.port, self.report)
+
+    def see_visitors_off(self) -> Any:
+        """Stop the visitors, and read what they saw."""
+        there = self.running.pop()
+        there.terminate()
+        try:
+            there.wait(COMMAND_S_MAX)
+            return json.loads(self.report.read_text())
+        except (subprocess.TimeoutExpired, OSError, ValueError) as error:
+            raise self.fails(f"the visitors tell nothing: {error}") from error
+
+    def _start(self, module: object, *words: object) -> None:
+        program = str(Path(str(getattr(module, "__file__", ""))).resolve())
+        # A session and an environment of its own: it is nobody's step.
+        started = subprocess.Popen(
+            [sys.executable, "-I", "-B", program, *map(str, words)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self.folder,
+            env={"PATH": os.environ.get("PATH", os.defpath)},
+            start_new_session=True,
+        )
+        self.running.append(started)
+
+    def shop_says(self) -> str:
+        """What the first line of a page of the shop says now."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_ANSWER_S_MAX)
         try:
-            connection.request("GET", "/")
-            return connection.getresponse().read().decode().strip()
+            connection.request("GET", "/0")
+            return connection.getresponse().read().decode().partition("\n")[0]
         except (OSError, http.client.HTTPException) as error:
-            raise self.fails(f"the service does not answer: {error}") from error
+            raise self.fails(f"the shop does not answer: {error}") from error
         finally:
             connection.close()
+
+    def close(self) -> None:
+        """End all that runs."""
+        for started in reversed(self.running):
+            if started.poll() is None:
+                started.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    started.wait(2 * supervise.STOP_S_MAX)
+            if started.poll() is None:
+                started.kill()
+                started.wait()
+        supervise.stop(self.running_in)
 
 
 @contextmanager
@@ -158,12 +221,13 @@ def set_stage(keep: Path | None, noodle: tuple[str, ...]) -> Iterator[Stage]:
     earlier = signal.signal(signal.SIGTERM, _interrupt)
     try:
         stage.target.parent.mkdir()
+        stage.running_in.mkdir()
         yield stage
     finally:
         # What is half cleared away is worse than a key pressed in vain.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         hearing = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        supervise.stop(stage.target.parent)
+        stage.close()
         if keep is None:
             shutil.rmtree(folder, ignore_errors=True)
         signal.signal(signal.SIGINT, hearing)

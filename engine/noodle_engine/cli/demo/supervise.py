@@ -1,11 +1,16 @@
-"""A supervisor for one process, as small as can be: it restarts the demo's service.
+"""A supervisor as small as can be: it holds the socket, and exchanges who answers on it.
 
-    python supervise.py restart FOLDER PORT    (re)start FOLDER/web.py
-    python supervise.py stop FOLDER            stop it
+    python supervise.py run RUN TARGET PORT   answer on PORT with TARGET/app.py, until stopped
+    python supervise.py reload RUN            start what TARGET holds now, retire what ran
+    python supervise.py stop RUN              stop it
 
-Owns FOLDER/web.pid. Standard library only: an upgrade's hook runs it by its
-path, with no environment to speak of. Either command may run twice, or after
-having been killed half way.
+Owns the folder RUN: `supervisor`, the supervisor's process, and `worker`, the one
+that answers. The socket stays open through a reload, so no visitor is turned
+away: the new process answers before the old one stops taking visitors, and
+whoever is being served is served to the end.
+
+Standard library only: an upgrade's hook runs it by its path, with no
+environment to speak of. Each command may run twice, or after having been killed.
 """
 
 from __future__ import annotations
@@ -25,58 +30,129 @@ STOP_S_MAX = 5.0
 _POLL_S = 0.02
 
 
-def restart(folder: Path, port: int) -> int:
-    """Stop what runs and start FOLDER/web.py, if there is one; 0 once it accepts."""
-    stop(folder)
-    program = folder / "web.py"
-    if not program.exists():
-        print("nothing to start: web.py is absent")  # noqa: T201 - goes into the journal
-        return 0
-    with (folder / "web.log").open("ab") as log:
-        # A session and an environment of its own: it is nobody's step.
-        started = subprocess.Popen(
-            [sys.executable, "-I", str(program), str(port)],
+def run(folder: Path, target: Path, port: int) -> int:
+    """Answer on the port until SIGTERM; a reload is SIGHUP."""
+    heard: list[int] = []
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _frame: heard.append(number))
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing)
+    with socket.create_server(("127.0.0.1", port), backlog=128) as listening:
+        worker = _start(listening, target, folder)
+        _write(folder / "supervisor", os.getpid())
+        while True:
+            select.select([reading], [], [], 1.0)
+            os.set_blocking(reading, False)
+            with contextlib.suppress(BlockingIOError):
+                os.read(reading, 64)
+            if signal.SIGTERM in heard or signal.SIGINT in heard:
+                _retire(worker)
+                return 0
+            if heard:
+                heard.clear()
+                with contextlib.suppress(RuntimeError):  # the old one goes on
+                    worker, old = _start(listening, target, folder), worker
+                    _retire(old)
+
+
+def _start(listening: socket.socket, target: Path, folder: Path) -> subprocess.Popen[bytes]:
+    """Start what the target holds now; it is ready on return. Raises RuntimeError."""
+    descriptor = listening.fileno()
+    with (folder / "log").open("ab") as log:
+        worker = subprocess.Popen(
+            [sys.executable, "-I", "-B", str(target / "app.py"), str(descriptor)],
             stdin=subprocess.DEVNULL,
-            stdout=log,
+            stdout=subprocess.PIPE,
             stderr=log,
-            cwd=folder,
+            pass_fds=[descriptor],
             env={"PATH": os.environ.get("PATH", os.defpath)},
-            start_new_session=True,
         )
-    (folder / "web.pid").write_text(f"{started.pid} {_start_ticks(started.pid)}\n")
-    end = time.monotonic() + START_S_MAX
-    while time.monotonic() < end:
-        if started.poll() is not None:
-            print(f"web.py ended with {started.returncode}")  # noqa: T201
-            return 1
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            print(f"web.py runs as process {started.pid}")  # noqa: T201
-            return 0
-        time.sleep(_POLL_S)
-    print(f"web.py does not accept on port {port}")  # noqa: T201
+    assert worker.stdout is not None
+    if not select.select([worker.stdout], [], [], START_S_MAX)[0] or not worker.stdout.readline():
+        worker.kill()
+        worker.wait()
+        raise RuntimeError("app.py does not answer")
+    _write(folder / "worker", worker.pid)
+    return worker
+
+
+def _retire(worker: subprocess.Popen[bytes]) -> None:
+    worker.terminate()
+    try:
+        worker.wait(STOP_S_MAX)
+    except subprocess.TimeoutExpired:
+        worker.kill()
+        worker.wait()
+
+
+def reload(folder: Path) -> int:
+    """Have what the target holds now answer; 0 once it does."""
+    supervisor = _process(folder / "supervisor")
+    if supervisor is None:
+        print("nothing runs, so nothing is reloaded")  # noqa: T201 - goes into the journal
+        return 0
+    before = _read(folder / "worker")
+    pid, handle = supervisor
+    with contextlib.closing(os.fdopen(handle)):
+        signal.pidfd_send_signal(handle, signal.SIGHUP)
+        end = time.monotonic() + START_S_MAX
+        while time.monotonic() < end:
+            now = _read(folder / "worker")
+            if now not in (None, before):
+                print(f"process {now} answers now")  # noqa: T201
+                return 0
+            time.sleep(_POLL_S)
+    print(f"supervisor {pid} has started nothing new: see {folder / 'log'}")  # noqa: T201
     return 1
 
 
 def stop(folder: Path) -> None:
-    """Stop the process that web.pid names, and forget it."""
-    record = folder / "web.pid"
+    """Stop the supervisor, and with it what it runs."""
+    found = _process(folder / "supervisor")
+    if found is not None:
+        _, handle = found
+        with contextlib.closing(os.fdopen(handle)):
+            for how in (signal.SIGTERM, signal.SIGKILL):
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(handle, how)
+                if select.select([handle], [], [], 2 * STOP_S_MAX)[0]:
+                    break
+    worker = _process(folder / "worker")  # of a supervisor that was killed
+    if worker is not None:
+        _, handle = worker
+        with contextlib.closing(os.fdopen(handle)), contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            select.select([handle], [], [], STOP_S_MAX)
+    for name in ("supervisor", "worker"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _process(record: Path) -> tuple[int, int] | None:
+    """The process that a file names, and a descriptor of it; None if it is gone."""
     try:
         number, ticks = record.read_text().split()
         pid = int(number)
         handle = os.pidfd_open(pid)
     except (OSError, ValueError):
-        record.unlink(missing_ok=True)
-        return
-    try:
-        if _start_ticks(pid) == ticks:  # else the number is another process's by now
-            for how in (signal.SIGTERM, signal.SIGKILL):
-                with contextlib.suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(handle, how)
-                if select.select([handle], [], [], STOP_S_MAX)[0]:
-                    break
-    finally:
+        return None
+    if _start_ticks(pid) != ticks:  # the number is another process's by now
         os.close(handle)
-    record.unlink(missing_ok=True)
+        return None
+    return pid, handle
+
+
+def _read(record: Path) -> int | None:
+    try:
+        return int(record.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _write(record: Path, pid: int) -> None:
+    begun = record.with_name(f"{record.name}.next")
+    begun.write_text(f"{pid} {_start_ticks(pid)}\n")
+    begun.replace(record)
 
 
 def _start_ticks(pid: int) -> str:
@@ -89,8 +165,10 @@ def _start_ticks(pid: int) -> str:
 def main(words: list[str]) -> int:
     """Do what the words say."""
     match words:
-        case ["restart", folder, port]:
-            return restart(Path(folder), int(port))
+        case ["run", folder, target, port]:
+            return run(Path(folder), Path(target), int(port))
+        case ["reload", folder]:
+            return reload(Path(folder))
         case ["stop", folder]:
             stop(Path(folder))
             return 0
