@@ -24,7 +24,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  PYTHON=python3.12 chooses the interpreter for a new .venv (3.11 or later)"
 
-demo: .venv/.core ## Upgrade a real service, kill the upgrade, resume it, verify and roll back
+demo: .venv/.core ## Adopt a running shop, upgrade it, kill that, resume it, verify, roll back
 	@$(BIN)/noodle demo
 
 test: .venv/.dev ## Run the whole suite; STRICT=1 fails where a system package is missing

@@ -56,7 +56,7 @@ from noodle_engine.execute.home.opening import (
     releases_of,
     settle,
 )
-from noodle_engine.execute.recording import Heard, Live
+from noodle_engine.execute.recording import Heard, Live, StepProgress
 from noodle_engine.machine.codec import decode, encode
 from noodle_engine.machine.plan import Plan
 from noodle_engine.machine.states import OnCrash, Release
@@ -80,6 +80,7 @@ SEED_BYTES = 32
 
 Answered = TypeVar("Answered")
 Follow = Callable[["UpgradeEvent"], None]
+Watch = Callable[[StepProgress], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +99,15 @@ class Waiting:
     """How long a call waits for its upgrade, and what it tells meanwhile.
 
     Without `wait` it returns once the request is durable. `wait_ms_max` only
-    ends the waiting. `stop` makes the upgrade stop, resumable, after its step;
+    ends the waiting. `progress` is told how far a step has come, some times a second,
+    while it runs. `stop` makes the upgrade stop, resumable, after its step;
     where another process drives it, it only ends the waiting (WaitInterrupted).
     """
 
     wait: bool = True
     wait_ms_max: int | None = None
     follow: Follow | None = None
+    progress: Watch | None = None
     stop: threading.Event | None = None
 
 
@@ -461,6 +464,7 @@ class Noodle:
                         one,
                         since=since,
                         hear=_hearing(waiting.follow),
+                        watch=waiting.progress,
                         stop=waiting.stop,
                         wait_ms_max=waiting.wait_ms_max,
                     )
@@ -476,7 +480,10 @@ class Noodle:
         from noodle_engine.execute.home.service import StoppedListening
 
         def hear(heard: Mapping[str, Any]) -> None:
-            if waiting.follow is not None:
+            if "progress" in heard:
+                if waiting.progress is not None:
+                    waiting.progress(decode(StepProgress, heard["progress"]))
+            elif waiting.follow is not None:
                 waiting.follow(decode(UpgradeEvent, heard))
 
         request = {
@@ -484,6 +491,7 @@ class Noodle:
             "actor": self._actor,
             "wait": waiting.wait,
             "wait_ms_max": waiting.wait_ms_max,
+            "progress": waiting.progress is not None,
         }
         try:
             answer = client_of(self._home).ask(operation, request, hear, waiting.stop)

@@ -1,7 +1,7 @@
 """Following an upgrade: what has just become durable, as lines or as a bar.
 
 Owns how events are shown while a change runs. What it shows is in the journal
-already; that showing fails never stops an upgrade.
+already, or passes away; that showing fails never stops an upgrade.
 """
 
 # ruff: noqa: PLC0415
@@ -9,20 +9,26 @@ already; that showing fails never stops an upgrade.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from noodle_engine.cli.failures import OutputFailed
+from noodle_engine.cli.show.pace import Pace
 from noodle_engine.cli.show.terminal import Invocation, clean
 from noodle_engine.cli.show.wording import moment
 
 if TYPE_CHECKING:
     from noodle_engine.api import UpgradeEvent
+    from noodle_engine.execute.recording import StepProgress
 
-__all__ = ["following"]
+__all__ = ["PLAIN_EVERY_S", "Following", "following", "showing"]
 
-Follow = Callable[["UpgradeEvent"], None]
+Progress = Callable[[int, int], None]
+PLAIN_EVERY_S = 5.0
+"""How often a pipe is told how far a step has come."""
 
 _BEGINS = "step.intent"
 _ENDS = "step.done"
@@ -30,38 +36,74 @@ _MOVES = "transition"
 _TOLD = frozenset({_BEGINS, _MOVES, "alert"})
 
 
+@dataclass(frozen=True, slots=True)
+class Following:
+    """What to call with each event, and with how far a step has come."""
+
+    event: Callable[[UpgradeEvent], None]
+    progress: Callable[[StepProgress], None]
+
+
 @contextmanager
-def following(out: Invocation, *, steps: int | None = None) -> Iterator[Follow | None]:
-    """What to call with each event: None if nobody looks.
+def following(out: Invocation, *, steps: int | None = None) -> Iterator[Following | None]:
+    """How an upgrade is shown while it runs: None if nobody looks.
 
     `steps` is how many steps the upgrade has if all goes well, for the bar.
     """
     if out.json or out.quiet:
         yield None
     elif out.live:
-        with _bar(out, steps) as follow:
-            yield follow
+        with _bar(out, steps) as shown:
+            yield shown
     else:
         yield _plain(out)
 
 
-def _plain(out: Invocation) -> Follow:
+@contextmanager
+def showing(out: Invocation, doing: str) -> Iterator[Progress | None]:
+    """What a long command that is no upgrade calls with bytes done and in all."""
+    with following(out) as shown:
+        if shown is None:
+            yield None
+            return
+        from noodle_engine.api import UpgradeEvent
+        from noodle_engine.execute.recording import StepProgress
+
+        if out.live:
+            shown.event(UpgradeEvent(0, None, _BEGINS, doing, 0))
+        yield lambda done, total: shown.progress(StepProgress("", doing, done, total))
+
+
+def _plain(out: Invocation) -> Following:
     def follow(event: UpgradeEvent) -> None:
         if event.label not in _TOLD and not out.verbose:
             return
         line = f"  {clean(event.text)}"
         if out.verbose:
             line = f"  {event.seq:>6} {moment(event.at_ms)} {event.label:<12}{line}"
+        say(line)
+
+    def say(line: str) -> None:
         try:
             out.write(line + "\n")
         except OutputFailed:
             return  # said when the answer itself cannot be written
 
-    return follow
+    pace = Pace(time.monotonic)
+    told_s = time.monotonic()
+
+    def progress(now: StepProgress) -> None:
+        nonlocal told_s
+        words = pace.words(now.step, now.done_bytes, now.total_bytes)
+        if time.monotonic() - told_s >= PLAIN_EVERY_S and now.done_bytes < now.total_bytes:
+            told_s = time.monotonic()
+            say(f"    {words}")
+
+    return Following(follow, progress)
 
 
 @contextmanager
-def _bar(out: Invocation, steps: int | None) -> Iterator[Follow]:
+def _bar(out: Invocation, steps: int | None) -> Iterator[Following]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
@@ -71,15 +113,23 @@ def _bar(out: Invocation, steps: int | None) -> Iterator[Follow]:
     console = Console(highlight=False, markup=False)
     with Progress(
         *columns, TextColumn("{task.description}", markup=False), console=console, transient=True
-    ) as progress:
-        task = progress.add_task("", total=steps)
+    ) as bar:
+        task = bar.add_task("", total=steps)
+        doing = ""
+        pace = Pace(time.monotonic)
 
         def follow(event: UpgradeEvent) -> None:
+            nonlocal doing
             if event.label == _BEGINS:
-                progress.update(task, description=clean(event.text))
+                doing = clean(event.text)
+                bar.update(task, description=doing)
             elif event.label == _ENDS:
-                progress.advance(task)
+                bar.advance(task)
             if out.verbose or event.label == _MOVES:
-                progress.console.print(f"  {clean(event.text)}")
+                bar.console.print(f"  {clean(event.text)}")
 
-        yield follow
+        def progress(now: StepProgress) -> None:
+            words = pace.words(now.step, now.done_bytes, now.total_bytes)
+            bar.update(task, description=f"{doing}  {words}")
+
+        yield Following(follow, progress)

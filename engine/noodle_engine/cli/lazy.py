@@ -39,7 +39,7 @@ _JOURNAL = "The journal"
 
 COMMANDS: dict[str, Entry] = {
     "init": Entry(_START, "home", "init", "Make a home: journal and keys."),
-    "demo": Entry(_START, "demo", "demo", "Upgrade a real service, kill it in the middle, resume."),
+    "demo": Entry(_START, "demo", "demo", "Upgrade a running shop, kill it in the middle, resume."),
     "component": Entry(_START, "component", "component", "Releases that can be applied."),
     "plan": Entry(_CHANGE, "change", "plan", "Show what apply would do."),
     "apply": Entry(_CHANGE, "change", "apply", "Upgrade, install or remove components."),

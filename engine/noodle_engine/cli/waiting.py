@@ -55,11 +55,12 @@ def waiting_for(
     if wait is not None and no_wait:
         raise click.UsageError("--wait and --no-wait exclude each other")
     first = "stopping after the step that runs; once more leaves at once"
-    with stop_on_signals(out, first=first) as stop, following(out, steps=steps) as follow:
+    with stop_on_signals(out, first=first) as stop, following(out, steps=steps) as shown:
         yield Waiting(
             wait=not no_wait,
             wait_ms_max=None if wait is None else round(wait * 1000),
-            follow=follow,
+            follow=None if shown is None else shown.event,
+            progress=None if shown is None else shown.progress,
             stop=stop,
         )
 

@@ -14,12 +14,14 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from noodle_engine.execute.actions import Performer
 from noodle_engine.execute.commands.processes import Identity, end_orphan
+from noodle_engine.execute.recording import StepProgress
 from noodle_engine.machine.decide import (
     Action,
     Decision,
@@ -46,9 +48,11 @@ from noodle_journal.failures import JournalFull
 if TYPE_CHECKING:
     from noodle_engine.execute.engine import Engine
 
-__all__ = ["Control", "Driving"]
+__all__ = ["Control", "Driving", "Telling"]
 
 ORPHAN_WAIT_MS_MAX = 10_000
+TOLD_A_SECOND_MAX = 5
+"""How often it is told how far a step has come."""
 
 
 @dataclass(slots=True)
@@ -82,6 +86,35 @@ class Control:
         """Cut the forward step that runs short."""
         self.stop.set()
         self.hurry.set()
+
+
+class Telling:
+    """Tells how far a step has come: at its end, and until then TOLD_A_SECOND_MAX times a second.
+
+    `now_s` is a clock that never goes back.
+    """
+
+    __slots__ = ("_last_s", "_now_s", "_tell", "_upgrade")
+
+    def __init__(
+        self,
+        tell: Callable[[StepProgress], None],
+        upgrade: str,
+        now_s: Callable[[], float],
+    ) -> None:
+        self._tell = tell
+        self._upgrade = upgrade
+        self._now_s = now_s
+        self._last_s: float | None = None
+
+    def __call__(self, step: str, done_bytes: int, total_bytes: int) -> None:
+        """So many bytes of so many are done."""
+        now = self._now_s()
+        soon = self._last_s is not None and now - self._last_s < 1 / TOLD_A_SECOND_MAX
+        if soon and done_bytes < total_bytes:
+            return
+        self._last_s = now
+        self._tell(StepProgress(self._upgrade, step, done_bytes, total_bytes))
 
 
 class Driving:
@@ -202,6 +235,7 @@ class Driving:
             environment=self._environment,
             stop=self._control.stop,
             hurry=self._control.hurry,
+            progress=Telling(self._engine.tell, self._upgrade, time.monotonic),
         )
 
     @contextlib.contextmanager

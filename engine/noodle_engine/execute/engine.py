@@ -31,7 +31,7 @@ from noodle_engine.execute.failures import RequestRefused, UpgradeUnknown
 from noodle_engine.execute.home.layout import Home, settings_from_journal
 from noodle_engine.execute.live_clock import ClockMark, LiveClock
 from noodle_engine.execute.planning import check_free, check_versions
-from noodle_engine.execute.recording import Heard, Live, Recorder
+from noodle_engine.execute.recording import Heard, Live, Recorder, StepProgress
 from noodle_engine.execute.timers import Timers
 from noodle_engine.machine.decide import (
     ReleaseHold,
@@ -157,6 +157,14 @@ class Engine:
     def listen(self, listener: Callable[[Heard], None]) -> Callable[[], None]:
         """Hear every record from now on; returns how to stop hearing."""
         return self._recorder.listen(listener)
+
+    def watch(self, watcher: Callable[[StepProgress], None]) -> Callable[[], None]:
+        """Hear how far steps come, as far as they say; returns how to stop hearing."""
+        return self._recorder.watch(watcher)
+
+    def tell(self, progress: StepProgress) -> None:
+        """Tell the watchers how far a step has come."""
+        self._recorder.tell(progress)
 
     def alone(self) -> AbstractContextManager[object]:
         """While inside, no other thread requests, resumes or aborts anything."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from queue import SimpleQueue
 from typing import Any
@@ -29,6 +30,7 @@ from noodle_engine.execute.home.opening import settle
 from noodle_engine.execute.home.service import Peer, Tell
 from noodle_engine.execute.ids import new_upgrade_id
 from noodle_engine.execute.planning import check_whole, check_world, observed_root
+from noodle_engine.execute.recording import StepProgress
 from noodle_engine.execute.retention import collect
 from noodle_engine.machine.codec import JsonObject, decode, encode
 from noodle_engine.machine.failures import RecordUnreadable
@@ -44,6 +46,15 @@ POLL_S = 0.05
 NOTES = frozenset({"component.forgotten", "journal.taken_over"})
 
 Hear = Callable[[Heard], None]
+Watch = Callable[[StepProgress], None]
+
+
+def _show(newest: deque[StepProgress], upgrade: str, watch: Watch | None) -> None:
+    """Tell how far a step of the upgrade has come, if there is news and somebody asks."""
+    if newest and watch is not None:
+        progress = newest.popleft()
+        if progress.upgrade == upgrade:
+            watch(progress)
 
 
 def heard_object(heard: Heard) -> JsonObject:
@@ -193,18 +204,23 @@ class Operations:
         *,
         since: int = 0,
         hear: Hear | None = None,
+        watch: Watch | None = None,
         stop: threading.Event | None = None,
         wait_ms_max: int | None = None,
     ) -> UpgradeView:
         """Wait until nobody drives the upgrade any more, and say how it stands.
 
         `hear` hears its records after sequence number `since`, each once and
-        in order. `stop` makes it stop after its step (then Interrupted is
-        raised); `wait_ms_max` only ends the waiting.
+        in order. `watch` is told how far its steps come, the newest word only:
+        who listens slowly misses some, and holds nobody up. `stop` makes it stop
+        after its step (then Interrupted is raised); `wait_ms_max` only ends the
+        waiting.
         """
         engine = self._engine
         heard: SimpleQueue[Heard] = SimpleQueue()
         unlisten = engine.listen(heard.put)
+        newest: deque[StepProgress] = deque(maxlen=1)
+        unwatch = engine.watch(newest.append)
         last = since
 
         def tell() -> None:
@@ -216,6 +232,7 @@ class Operations:
                     last = one.seq
                     if hear is not None:
                         hear(one)
+            _show(newest, upgrade, watch)
 
         until = None if wait_ms_max is None else time.monotonic() + wait_ms_max / 1000
         try:
@@ -234,6 +251,7 @@ class Operations:
                 tell()
         finally:
             unlisten()
+            unwatch()
         if stop is not None and stop.is_set() and self._goes_on_at_resume(upgrade):
             raise Interrupted(upgrade)
         return self.view(upgrade)
@@ -267,8 +285,14 @@ class Operations:
         def hear(heard: Heard) -> None:
             tell(heard_object(heard))
 
+        def show(progress: StepProgress) -> None:
+            tell({"progress": encode(progress)})
+
+        watch = show if arguments.get("progress") else None  # an older client asks for none
         views = [
-            self.follow(one, since=since, hear=hear, wait_ms_max=limit) if wait else self.view(one)
+            self.follow(one, since=since, hear=hear, watch=watch, wait_ms_max=limit)
+            if wait
+            else self.view(one)
             for one in begin()
         ]
         return {"views": [encode(view) for view in views]}

@@ -28,7 +28,7 @@ from noodle_journal.failures import JournalIoError
 if TYPE_CHECKING:
     from noodle_journal import Journal, Loaded  # who only reads does not pay for the writer
 
-__all__ = ["Heard", "Live", "Recorder", "live_of"]
+__all__ = ["Heard", "Live", "Recorder", "StepProgress", "live_of"]
 
 APPENDS_MAX = 2
 """How often a record is offered to the journal: again only where nothing of it survived."""
@@ -46,6 +46,16 @@ class Heard:
 
     seq: int
     entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class StepProgress:
+    """How far a step that runs has come, in bytes. Told to who waits; in no record."""
+
+    upgrade: str
+    step: str
+    done_bytes: int
+    total_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +81,7 @@ class Recorder:
     def __init__(self) -> None:
         self._live = Live(Fold(), 0)
         self._listeners: list[Callable[[Heard], None]] = []
+        self._watchers: list[Callable[[StepProgress], None]] = []
         self._gate = threading.Condition()
         self._appending = 0
         self._recovering = False
@@ -102,6 +113,19 @@ class Recorder:
         """
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
+
+    def watch(self, watcher: Callable[[StepProgress], None]) -> Callable[[], None]:
+        """Hear how far steps come, as far as they say; returns how to stop hearing.
+
+        It is called by the thread that does the step: it must not wait.
+        """
+        self._watchers.append(watcher)
+        return lambda: self._watchers.remove(watcher)
+
+    def tell(self, progress: StepProgress) -> None:
+        """Tell the watchers how far a step has come."""
+        for watcher in tuple(self._watchers):
+            watcher(progress)
 
     def committed(self, records: Sequence[Record]) -> None:
         """The journal's word that records are durable (law N1)."""

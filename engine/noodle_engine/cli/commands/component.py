@@ -10,6 +10,7 @@ import click
 
 from noodle_engine.cli import exits
 from noodle_engine.cli.commands.change import TAKE_OVER, YES, show_plan
+from noodle_engine.cli.follow import showing
 from noodle_engine.cli.lazy import CommandGroup
 from noodle_engine.cli.opening import opened
 from noodle_engine.cli.show.terminal import Invocation, clean
@@ -37,8 +38,8 @@ def add(invocation: Invocation, release: Path) -> int:
     nothing; another content under the same version is refused. A tree shares
     with the component's other releases what they have alike.
     """
-    with opened(invocation) as noodle:
-        view = noodle.add(release)
+    with opened(invocation) as noodle, showing(invocation, "copying the release") as progress:
+        view = noodle.add(release, progress=progress)
     for notice in view.notices:
         invocation.say(f"note:  {clean(notice)}")
     for row in view.components:
@@ -171,8 +172,8 @@ def verify(
     """
     from noodle_engine.cli.show.verified_words import verified_lines
 
-    with opened(invocation) as noodle:
-        view = noodle.verify(name, full=full)
+    with opened(invocation) as noodle, showing(invocation, "reading what is there") as progress:
+        view = noodle.verify(name, full=full, progress=progress)
     invocation.answer(verified_lines(invocation, view, everything=everything))
     invocation.document(view)
     return exits.DONE if view.whole else exits.NOT_TRUSTED
