@@ -150,13 +150,27 @@ class Upgrade:
 
     @property
     def steps_left(self) -> tuple[Step, ...]:
-        """The steps of the state it is in that are not done yet, in order."""
+        """The steps of the state it is in that are not done yet, in order.
+
+        After a way back a component that nothing was done to has none: nothing is
+        to be cleaned up there, and who was refused does not hold its lock.
+        """
         return tuple(
             step
             for step in self.plan.steps
             if state_of(step.name) is self.state
             and self.step(step.id).outcome is not Outcome.DONE
             and not (self.state in TERMINAL and self.step(step.id).outcome is Outcome.FAILED)
+            and (self.state is not State.ROLLED_BACK or self._is_touched(step.component))
+        )
+
+    def _is_touched(self, component: str) -> bool:
+        """Whether a step was begun that may have changed something for a component."""
+        return any(
+            step.component == component
+            and step.name in _TOUCHING
+            and self.step(step.id).attempt > 0
+            for step in self.plan.steps
         )
 
     @property
@@ -181,6 +195,7 @@ class Upgrade:
                 yield step
 
 
+_TOUCHING = frozenset({StepName.STAGE, StepName.BEFORE_SWAP, StepName.SWAP, StepName.AFTER_SWAP})
 _CLEAN_UP = frozenset({StepName.POINT, StepName.CLEAN_COMMITTED, StepName.CLEAN_ROLLED_BACK})
 RESUMES_WITHOUT_PROGRESS_MAX = 5
 """How many resumes may end no step before a person is asked, or a clean-up is given up."""

@@ -29,6 +29,7 @@ __all__ = [
     "PayloadChanged",
     "PayloadUnusable",
     "PointLost",
+    "QuiesceNotBuilt",
     "SpaceShort",
     "StageUnproven",
     "StagedLost",
@@ -396,6 +397,21 @@ class MutableInside(TargetError):
                 "there now; then plan again"
             ),
             data={"component": component, "mutable": list(mutable)},
+        )
+
+
+class QuiesceNotBuilt(TargetError):
+    """The release wants its writers stopped for the exchange; this version does not do that yet."""
+
+    code: ClassVar[str] = "quiesce_not_built"
+
+    def __init__(self, *, path: Path, component: str) -> None:
+        super().__init__(
+            path=path,
+            problem=f"{component} says `quiesce`, which this version of Noodle does not do yet",
+            cause="its data would be copied while a program writes it",
+            remedy="leave `quiesce` out: mutable paths then live outside of the tree, behind links",
+            data={"component": component},
         )
 
 

@@ -286,6 +286,26 @@ def test_what_is_not_open_can_be_neither_resumed_nor_aborted(driven: Driven) -> 
 # -- races with the ending of a thread (laws N5, N6) ----------------------------
 
 
+def test_an_upgrade_that_was_refused_the_lock_runs_no_hook_and_cleans_nothing(
+    driven: Driven,
+) -> None:
+    site = driven.site
+    mark = site.folder / "hook-ran"
+    site.release("web", "1.0.0")
+    first = driven.submit(driven.plan("web@1.0.0"))
+    assert driven.engine.wait(first, WAIT_S_MAX)
+    site.release("web", "1.1.0", hook("after-rollback", ["touch", str(mark)]))
+    lock = lock_file(site.folder / "srv" / ".noodle" / "web" / "lock")
+    try:
+        refused = driven.submit(driven.plan("web@1.1.0"))
+        assert driven.engine.wait(refused, WAIT_S_MAX)
+    finally:
+        lock.release()
+    assert driven.state(refused) is State.ROLLED_BACK
+    assert begun(driven.events(refused)) == []
+    assert not mark.exists()
+
+
 def test_an_abort_that_races_with_the_end_is_acted_on_or_refused(driven: Driven) -> None:
     """N6: it never happens that it is recorded and nobody undoes."""
     site = driven.site
@@ -720,7 +740,7 @@ def test_a_deadline_reaches_an_upgrade_that_queues(timed: Driven, clock: Clock) 
 
     assert timed.engine.wait(late, WAIT_S_MAX)
     assert timed.state(late) is State.ROLLED_BACK
-    assert begun(timed.events(late)) == ["clean-rolled-back:late"]
+    assert begun(timed.events(late)) == []  # nothing was done to it: nothing is cleaned up
     gate.open()
     assert timed.engine.wait(slow, WAIT_S_MAX)
     assert timed.state(slow) is State.COMMITTED

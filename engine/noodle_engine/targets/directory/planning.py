@@ -60,6 +60,7 @@ from noodle_engine.targets.failures import (
     MutableInside,
     PayloadUnusable,
     PointLost,
+    QuiesceNotBuilt,
     TargetChanged,
     TargetHasMount,
     TargetWrongType,
@@ -77,6 +78,8 @@ _FOLDER_BYTES = 4096
 def plan_directory(request: TargetRequest, place: Place, reader: Reader) -> TargetPlan:
     """Say what an upgrade would do. Raises a failure that names why it cannot be done."""
     options = settled_options(TreeOptions.from_text(request.options), place)
+    if options.quiesce:
+        raise QuiesceNotBuilt(path=place.path, component=request.component)
     reader.options = options
     found = refuse_unusable(place, reader, going_back=request.new is None or request.new.point)
     check_owner(place, request.home_log, take_over=request.take_over)
