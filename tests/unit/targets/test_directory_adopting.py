@@ -36,10 +36,10 @@ class Adopting:
     def __init__(self, folder: Path, had: str, layout: str, mutable: list[str]) -> None:
         self.target = DirectoryTarget()
         self.path = folder / "srv" / "web"
-        if had == "tree":
-            write_tree(self.path, DEPLOYED)
-        else:
-            write_tree(folder / "srv" / "releases" / "5", DEPLOYED)
+        deployed = self.path if had == "tree" else folder / "srv" / "releases" / "5"
+        if not deployed.exists():
+            write_tree(deployed, DEPLOYED)
+        if had == "link":
             self.path.symlink_to("releases/5")
         self.tree = self.path.resolve()
         self.options = TreeOptions.of(

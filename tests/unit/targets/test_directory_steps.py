@@ -373,3 +373,17 @@ def test_a_kept_old_tells_its_cost_and_who_still_works_in_it(upgrade: TreeSite) 
     assert site.target.users(location) == ()
     site.target.drop(location)
     assert site.target.cost(location) is None
+
+
+def test_a_release_that_only_removes_files_is_not_taken_for_the_old_tree(
+    tmp_path: Path, layout: str
+) -> None:
+    """The old tree has all that the new one names: it is the old one all the same."""
+    less = {"app.py": OLD["app.py"]}
+    site = TreeSite(tmp_path, layout, new=less)
+    site.until(StepName.STAGE)
+    assert site.probe(StepName.SWAP).answer is ProbeAnswer.NOT_DONE
+    site.do(StepName.SWAP)
+    assert site.read() == less
+    site.back()
+    assert site.read() == leaves(OLD)

@@ -2,7 +2,8 @@
 
 Owns the identity of kind `directory`. A tree that has all that a manifest names,
 as the manifest says, has that manifest's root, whatever else programs left in
-it; a tree that fits none of those expected has the root of all that is in it.
+it; of several that fit, the one that names the most. A tree that fits none of
+those expected has the root of all that is in it.
 
     root      tree: + BLAKE3 of the manifest (layout `tree`)
               link: + the digits of the tree it leads to + BLAKE3 of its text (layout `link`)
@@ -196,15 +197,21 @@ class Reader:
     def _candidates(
         self, identity: tuple[int, int], look: Look
     ) -> Iterator[tuple[TreeManifest, Mapping[bytes, Stamp] | None]]:
-        """The manifests that may fit, the likeliest first, each with its stamps."""
+        """The manifests that may fit, each with its stamps.
+
+        First that of the very folder; then the one that names the most: a tree
+        fits every manifest that names a part of what it holds.
+        """
         known = [one.root for one in self.observed if _identity_in(one.attributes) == identity]
-        roots = dict.fromkeys(
-            tree for root in (*known, *self.expected) if (tree := tree_root_in(root)) is not None
-        )
-        for root in roots:
-            manifest = self.manifests.get(root)
-            if manifest is not None:
-                yield manifest, None if look is Look.WHOLE else self.manifests.stamps(root)
+        seen: set[str] = set()
+        for roots in (known, self.expected):
+            trees = dict.fromkeys(tree for root in roots if (tree := tree_root_in(root)))
+            found = [self.manifests.get(tree) for tree in trees if tree not in seen]
+            seen |= set(trees)
+            there = [manifest for manifest in found if manifest is not None]
+            for manifest in sorted(there, key=lambda one: -len(one.entries)):
+                stamps = None if look is Look.WHOLE else self.manifests.stamps(manifest.root)
+                yield manifest, stamps
 
 
 def _found(manifest: TreeManifest, identity: tuple[int, int]) -> Found:
