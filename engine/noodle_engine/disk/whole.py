@@ -9,9 +9,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
-from noodle_engine.disk.failures import explained
+from noodle_engine.disk.failures import DiskError, explained
 from noodle_engine.disk.names import fsync_folder, rename_noreplace, unlink_quietly
 
 __all__ = ["read_whole", "write_whole"]
@@ -22,10 +23,23 @@ def write_whole(path: Path, data: bytes, mode: int, *, replace: bool) -> bool:
 
     Without `replace` a file that is there stays, and the answer is False. One
     writer at a time: the caller holds a lock. A killed writer leaves at most
-    `.NAME.next`, which the next one removes.
+    `.NAME.next`, which the next one removes; one that fails removes it itself.
     """
     temporary = path.with_name(f".{path.name}.next")
     unlink_quietly(temporary)
+    try:
+        written = _write_beside(temporary, path, data, mode, replace=replace)
+    except DiskError:
+        with suppress(DiskError):  # what went wrong first is what is told
+            unlink_quietly(temporary)
+        raise
+    if not written:
+        unlink_quietly(temporary)
+    fsync_folder(path.parent)
+    return written
+
+
+def _write_beside(temporary: Path, path: Path, data: bytes, mode: int, *, replace: bool) -> bool:
     with explained("write", path):
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(temporary, flags, 0o600)
@@ -37,13 +51,8 @@ def write_whole(path: Path, data: bytes, mode: int, *, replace: bool) -> bool:
             os.close(descriptor)
         if replace:
             os.rename(temporary, path)
-            written = True
-        else:
-            written = rename_noreplace(temporary, path)
-    if not written:
-        unlink_quietly(temporary)
-    fsync_folder(path.parent)
-    return written
+            return True
+        return rename_noreplace(temporary, path)
 
 
 def read_whole(path: Path, *, bytes_max: int) -> bytes | None:
