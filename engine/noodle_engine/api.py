@@ -577,14 +577,24 @@ class Noodle:
         upgrade_id: str | None = None,
         *,
         release: Release | None = None,
+        take_over: bool = False,
         waiting: Waiting | None = None,
     ) -> tuple[UpgradeView, ...]:
-        """Take up one upgrade, or all that are open; `release` ends a hold."""
-        arguments = {"upgrade": upgrade_id, "release": release.value if release else None}
+        """Take up one upgrade, or all that are open; `release` ends a hold.
+
+        `take_over` takes targets back that another home has taken over meanwhile.
+        """
+        arguments = {
+            "upgrade": upgrade_id,
+            "release": release.value if release else None,
+            "take_over": take_over,
+        }
         return self._change(
             "resume",
             arguments,
-            lambda holder: holder.operations.resume(upgrade_id, actor=self._actor, release=release),
+            lambda holder: holder.operations.resume(
+                upgrade_id, actor=self._actor, release=release, take_over=take_over
+            ),
             waiting or Waiting(),
         )
 

@@ -212,14 +212,16 @@ class Driving:
         Before anything was staged it is a refusal; later it is raised, for
         then somebody else holds a target that is ours.
         """
+        begun = any(state.attempt for state in upgrade.steps.values())
+        log_id = self._engine.journal.log_id
         for component in sorted(upgrade.plan.components, key=lambda one: one.target):
             target = load_target(component.kind)
             path = local_path(component.target)
             try:
-                lock = target.lock(path, self._engine.journal.log_id, take_over=take_over)
+                lock = target.lock(path, log_id, take_over=take_over, claim=begun)
             except NoodleError as failure:
                 self.close()
-                if any(state.attempt for state in upgrade.steps.values()):
+                if begun:
                     raise
                 return failure
             self._locks.append(lock)

@@ -308,9 +308,17 @@ class Engine:
         self._unused_key = (request_key, newest)
         return None
 
-    def resume(self, upgrade: str, *, actor: str, release: Release | None = None) -> None:
+    def resume(
+        self,
+        upgrade: str,
+        *,
+        actor: str,
+        release: Release | None = None,
+        take_over: bool = False,
+    ) -> None:
         """Take an open upgrade up again; one that runs already is left running.
 
+        With `take_over` a target that another home has taken is taken back.
         A release goes on from the hold: no crash, as `on_crash` means one, is seen in it.
         Raises MessageRefused if there is a release and no hold that it ends.
         """
@@ -321,7 +329,7 @@ class Engine:
             self.open_upgrade(upgrade)
             runner = self._runners.get(upgrade)
             if runner is None:
-                self._start(upgrade, actor, resumed=resumed)
+                self._start(upgrade, actor, resumed=resumed, take_over=take_over)
             elif runner.control.leaving or runner.control.idle:
                 runner.again = True
                 runner.resumed = runner.resumed or resumed

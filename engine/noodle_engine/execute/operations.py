@@ -119,10 +119,17 @@ class Operations:
             take_over=take_over,
         )
 
-    def resume(self, upgrade: str | None, *, actor: str, release: Release | None) -> list[str]:
+    def resume(
+        self,
+        upgrade: str | None,
+        *,
+        actor: str,
+        release: Release | None,
+        take_over: bool = False,
+    ) -> list[str]:
         """Take up one upgrade, or all that are open; with a release, all on hold.
 
-        Returns their ids.
+        With `take_over` also where another home has taken a target. Returns their ids.
         """
         engine = self._engine
         if upgrade is None:
@@ -136,7 +143,7 @@ class Operations:
         taken = []
         for one in wanted:
             if one in engine.world.upgrades:
-                engine.resume(one, actor=actor, release=release)
+                engine.resume(one, actor=actor, release=release, take_over=take_over)
             taken.append(one)
         return taken
 
@@ -334,7 +341,8 @@ class Operations:
                 how = arguments.get("release")
                 release = Release(how) if how else None
                 upgrade = None if asked is None else str(asked)
-                return lambda: self.resume(upgrade, actor=actor, release=release)
+                taking = bool(arguments.get("take_over"))
+                return lambda: self.resume(upgrade, actor=actor, release=release, take_over=taking)
             case "abort":
                 aborted = str(arguments["upgrade"])
                 return lambda: [self.abort(aborted, actor=actor)]

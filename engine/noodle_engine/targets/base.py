@@ -209,10 +209,11 @@ class Target(Protocol):
 
     kind: ClassVar[str]
 
-    def lock(self, path: Path, home_log: str, *, take_over: bool) -> TargetLock:
+    def lock(self, path: Path, home_log: str, *, take_over: bool, claim: bool = True) -> TargetLock:
         """Lock the target for this home.
 
-        Makes the target's lock file and owner mark if absent. Raises
+        Makes the target's lock file if absent, and with `claim` the owner mark;
+        without, step stage makes that, the first that does anything. Raises
         TargetBusy (somebody holds it), TargetOwned (another log's mark and
         not `take_over`), or another NoodleError; then nothing is held.
         """

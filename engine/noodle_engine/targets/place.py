@@ -31,6 +31,7 @@ __all__ = [
     "Place",
     "PlaceLock",
     "check_owner",
+    "claim_target",
     "local_path",
     "lock_target",
     "place_of",
@@ -195,11 +196,12 @@ def _lock_commands(place: Place) -> FileLock:
         ) from error
 
 
-def lock_target(path: Path, home_log: str, *, take_over: bool) -> PlaceLock:
-    """Lock a target for a home and mark it as the home's.
+def lock_target(path: Path, home_log: str, *, take_over: bool, claim: bool = True) -> PlaceLock:
+    """Lock a target for a home, and mark it as the home's if it is to be claimed.
 
-    On return the mark is durable. Raises TargetBusy, TargetOwned or another
-    NoodleError; then nothing is held, and no mark was changed.
+    Without `claim` a mark stays as it is: nothing is done to the target yet, and
+    whoever is refused takes nothing from anybody. Raises TargetBusy, TargetOwned or
+    another NoodleError; then nothing is held, and no mark was changed.
     """
     place = place_of(path)
     place.make_room()
@@ -209,9 +211,17 @@ def lock_target(path: Path, home_log: str, *, take_over: bool) -> PlaceLock:
         raise TargetBusy(path=place.path, holder=error.holder) from error
     try:
         _lock_commands(place).free()  # none of an earlier engine's acts any more
-        if check_owner(place, home_log, take_over=take_over) != home_log:
-            write_mark(place.owner, home_log, replace=take_over)
+        check_owner(place, home_log, take_over=take_over)
+        if claim:
+            claim_target(place, home_log)
     except BaseException:
         lock.free()
         raise
     return PlaceLock(place, lock)
+
+
+def claim_target(place: Place, home_log: str) -> None:
+    """Mark a locked target as a home's, durably; the caller has checked whose it is."""
+    place.make_room()
+    if read_mark(place.owner) != home_log:
+        write_mark(place.owner, home_log, replace=True)

@@ -159,7 +159,7 @@ def test_taking_it_back_is_identity(adopting: Adopting, last: StepName) -> None:
     assert scan_tree(adopting.tree).manifest == was
     assert (os.readlink(adopting.path) if adopting.path.is_symlink() else None) == link
     room = place_of(adopting.path).room
-    assert {path.name for path in room.iterdir()} <= {"manifests", "releases"}
+    assert {path.name for path in room.iterdir()} <= {"manifests", "owner", "releases"}
 
 
 def test_each_step_done_twice_is_done_once(adopting: Adopting) -> None:

@@ -96,6 +96,15 @@ def test_another_logs_target_is_refused_and_taken_over_only_when_told(target: Pa
         lock(target, "log-1")
 
 
+def test_who_claims_nothing_leaves_the_mark_as_it_is(target: Path) -> None:
+    mark = target.parent / ".noodle" / "web.py" / "owner"
+    FileTarget().lock(target, "log-1", take_over=False, claim=False).release()
+    assert not mark.exists()
+    lock(target).release()
+    FileTarget().lock(target, "log-2", take_over=True, claim=False).release()
+    assert mark.read_text() == "log-1\n"
+
+
 def test_a_mark_half_written_by_a_stranger_is_nobodys_and_refused(target: Path) -> None:
     lock(target).release()
     (target.parent / ".noodle" / "web.py" / "owner").write_bytes(b"")

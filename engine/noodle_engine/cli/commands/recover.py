@@ -1,6 +1,6 @@
 """`noodle resume`, `noodle abort` and `noodle rescue`: after something stopped."""
 
-# ruff: noqa: PLC0415
+# ruff: noqa: PLC0415, PLR0917
 # A command pays for what it uses: most imports stand where they are needed.
 
 from __future__ import annotations
@@ -44,14 +44,18 @@ _RELEASES = {
 @click.option("--adopt", "ways", flag_value="adopt", multiple=True, help=_RELEASES["adopt"])
 @click.option("--back", "ways", flag_value="back", multiple=True, help=_RELEASES["back"])
 @click.option("--promote", "ways", flag_value="promote", multiple=True, help=_RELEASES["promote"])
+@click.option(
+    "--take-over", is_flag=True, help="Take a target back that another home has taken over."
+)
 @wait_options
 @click.pass_obj
 def resume(
     invocation: Invocation,
     upgrade: str | None,
     ways: tuple[str, ...],
+    take_over: bool,  # noqa: FBT001 - click calls by keyword
     wait: float | None,
-    no_wait: bool,  # noqa: FBT001 - click calls by keyword
+    no_wait: bool,  # noqa: FBT001
 ) -> int:
     """Finish, or take back, an upgrade that was interrupted; without an ID, all of them.
 
@@ -70,7 +74,7 @@ def resume(
         opened(invocation) as noodle,
         waiting_for(invocation, wait=wait, no_wait=no_wait) as waiting,
     ):
-        views = noodle.resume(upgrade, release=release, waiting=waiting)
+        views = noodle.resume(upgrade, release=release, take_over=take_over, waiting=waiting)
     return answer_upgrades(invocation, views, waited=not no_wait)
 
 
@@ -106,14 +110,14 @@ def abort(
     metavar="CANDIDATE",
     help="Exchange the target with this one of the listed files.",
 )
-@click.option("--kind", default="file", show_default=True, help="The target's kind.")
+@click.option("--kind", help="The target's kind. [default: by what is there]")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def rescue(
     invocation: Invocation,
     target: Path,
     location: Path | None,
-    kind: str,
+    kind: str | None,
     yes: bool,  # noqa: FBT001
 ) -> int:
     """Exchange a target by hand, for a journal that cannot be trusted.
@@ -123,10 +127,11 @@ def rescue(
     under the candidate's name. Needs no home, no key and no journal.
     """
     check_platform()
-    from noodle_engine.cli.rescuing import by_hand, candidates_of
+    from noodle_engine.cli.rescuing import by_hand, candidates_of, kind_at
     from noodle_engine.cli.show.shapes import RescueView
 
     path = target.absolute()
+    kind = kind or kind_at(path)
     found = candidates_of(kind, path)
     invocation.say(_candidate_lines(path, found))
     if location is None:

@@ -61,7 +61,7 @@ from noodle_engine.targets.failures import (
     TreeHasSpecials,
     TreeNotAdopted,
 )
-from noodle_engine.targets.place import Place, check_owner
+from noodle_engine.targets.place import Place, check_owner, claim_target
 
 __all__ = ["ADOPT_OPTION", "Adoption", "is_adoption", "plan_adoption"]
 
@@ -305,6 +305,7 @@ class Adoption:
         tree = _tree_after(self.place, self._had, self.options)
         new = staged_manifest(manifest, self.options, self.place, tree)
         self.place.make_room()
+        claim_target(self.place, self.context.home_log)
         self.reader.manifests.keep(new, self.reader.manifests.stamps(manifest.root))
         stage = self.place.stage(self.context.upgrade)
         make_folder(stage, 0o700)

@@ -30,7 +30,7 @@ from noodle_engine.targets.exchange import flip, keep, rescue, staging
 from noodle_engine.targets.exchange.objects import Exchange, Found, Look, Objects
 from noodle_engine.targets.exchange.rescue import Find
 from noodle_engine.targets.failures import TargetMoved
-from noodle_engine.targets.place import Place, lock_target, place_of
+from noodle_engine.targets.place import Place, claim_target, lock_target, place_of
 
 __all__ = ["ExchangeTarget", "as_planned"]
 
@@ -104,9 +104,9 @@ class ExchangeTarget(ABC):
     ) -> Verified:
         """See `Target.verify`."""
 
-    def lock(self, path: Path, home_log: str, *, take_over: bool) -> TargetLock:
-        """Lock the target and mark it as the home's."""
-        return lock_target(path, home_log, take_over=take_over)
+    def lock(self, path: Path, home_log: str, *, take_over: bool, claim: bool = True) -> TargetLock:
+        """Lock the target, and with `claim` mark it as the home's."""
+        return lock_target(path, home_log, take_over=take_over, claim=claim)
 
     def observe(
         self, path: Path, *, expected: Sequence[str] = (), options: Mapping[str, str] | None = None
@@ -122,6 +122,8 @@ class ExchangeTarget(ABC):
         """Do a step."""
         if step is StepName.CHECK:
             return self.check(context, as_planned(context))
+        if step is StepName.STAGE:
+            claim_target(as_planned(context), context.home_log)
         if step not in _STOPPABLE:
             context = replace(context, stop=threading.Event())
         return _of(_DO, step)(self._exchange(context))
