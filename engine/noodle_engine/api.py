@@ -33,6 +33,7 @@ from noodle_engine.execute.answers.views import (
     HistoryView,
     HomeView,
     InitView,
+    LintView,
     PlanView,
     PointsView,
     ReplayView,
@@ -240,6 +241,16 @@ class Noodle:
 
         store = releases_of(self._home)
         return diff_view(store.find(old), store.find(new))
+
+    def lint(self, release: Path | str) -> LintView:
+        """Advice on a release: a folder (a Path), or a known one (NAME@VERSION).
+
+        Changes nothing. Raises what adding the release would be refused for, or
+        ReleaseUnknown.
+        """
+        from noodle_engine.execute.answers.releases import lint_view
+
+        return lint_view(releases_of(self._home), release)
 
     def verify(
         self,

@@ -76,6 +76,8 @@ def walk(site: Site) -> dict[str, list[Any]]:
     use("init")
     site.release("1.0.0")
     use("component add", "release-1.0.0")
+    use("component lint", "release-1.0.0")
+    use("component lint", "hello@1.0.0")
     use("component list")
     use("component show", "hello")
     use("plan", "hello@1.0.0")

@@ -161,7 +161,7 @@ class ReleaseStore:
         or a disk failure; then nothing is left of it.
         """
         publisher = load_publisher(self._key)
-        source = read_source(release, home=self._home, stop=stop, progress=progress)
+        source = self.source(release, stop=stop, progress=progress)
         notices = source.tree.notices if source.tree else ()
         known = self._known(source)
         if known is not None:
@@ -179,6 +179,16 @@ class ReleaseStore:
             self.discard(incoming)
             raise
         return Prepared(self, source.manifest, incoming=incoming, notices=notices)
+
+    def source(
+        self,
+        release: Path,
+        *,
+        stop: threading.Event | None = None,
+        progress: Progress | None = None,
+    ) -> ReleaseSource:
+        """Read a release's folder as `prepare` would. Raises as it does; changes nothing."""
+        return read_source(release, home=self._home, stop=stop, progress=progress)
 
     def publish(
         self, token: str, *, record: Callable[[Release], None] = lambda _release: None

@@ -153,6 +153,24 @@ def show(invocation: Invocation, name: str) -> int:
     return exits.DONE
 
 
+@component.command(short_help="Say what in a release may disappoint.")
+@click.argument("release", metavar="RELEASE | NAME@VERSION")
+@click.pass_obj
+def lint(invocation: Invocation, release: str) -> int:
+    """Say what in a release may disappoint, before it is added or after.
+
+    RELEASE is a folder with noodle.toml. What would be refused is refused here
+    too; the rest is advice. Changes nothing.
+    """
+    known = "@" in release and not Path(release).exists()
+    with opened(invocation) as noodle:
+        view = noodle.lint(release if known else Path(release))
+    name = f"{clean(view.component)} {view.version}"
+    invocation.answer([f"{name}: {clean(hint)}" for hint in view.advice] or f"{name}: no advice")
+    invocation.document(view)
+    return exits.DONE
+
+
 @component.command(short_help="Hold what is on disk against what is installed.")
 @click.argument("name", required=False)
 @click.option("--full", is_flag=True, help="Read every file, also those that look unchanged.")

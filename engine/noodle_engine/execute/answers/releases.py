@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from noodle_engine.disk.trees.manifest import Change, ChangeKind, EntryKind, name_text
 from noodle_engine.execute.answers.views import (
     DIFFERENCES_MAX,
     Difference,
     DiffView,
+    LintView,
     ReleaseRow,
 )
 from noodle_engine.machine.plan import Diff
+from noodle_engine.registry.lint import lint, lint_source
 from noodle_engine.registry.payloads.difference import compare_releases
 from noodle_engine.registry.release import Release
 from noodle_engine.registry.store import ReleaseStore
 from noodle_journal.errors import NoodleError
 
-__all__ = ["diff_view", "release_rows"]
+__all__ = ["diff_view", "lint_view", "release_rows"]
 
 
 def release_rows(store: ReleaseStore, name: str) -> tuple[ReleaseRow, ...]:
@@ -66,6 +69,20 @@ def diff_view(old: Release, new: Release) -> DiffView:
         ),
         left_out=len(found.changes) - len(told),
     )
+
+
+def lint_view(store: ReleaseStore, release: Path | str) -> LintView:
+    """Advice on a release: a folder (a Path), or one that is known (NAME@VERSION).
+
+    Raises what adding the release would be refused for.
+    """
+    if isinstance(release, str):
+        known = store.find(release)
+        manifest, advice = known.manifest, lint(known)
+    else:
+        source = store.source(release)
+        manifest, advice = source.manifest, lint_source(source)
+    return LintView(manifest.name, manifest.version, manifest.kind, advice)
 
 
 def _counted(changes: Sequence[Change], copied: int, shared: int) -> Diff:

@@ -29,6 +29,7 @@ __all__ = [
     "HomeView",
     "InitView",
     "JournalHead",
+    "LintView",
     "PlanView",
     "PointLeft",
     "PointRow",
@@ -205,6 +206,17 @@ class Difference:
     path: str
     size: int | None = None
     what: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LintView:
+    """The answer of component lint: what the publisher of a release may want to change."""
+
+    component: str
+    version: str
+    kind: str
+    advice: tuple[str, ...]
+    format: int = FORMAT
 
 
 @dataclass(frozen=True, slots=True)
