@@ -387,3 +387,13 @@ def test_a_release_that_only_removes_files_is_not_taken_for_the_old_tree(
     assert site.read() == less
     site.back()
     assert site.read() == leaves(OLD)
+
+
+def test_what_was_installed_stays_when_a_stranger_points_elsewhere(tmp_path: Path) -> None:
+    site = TreeSite(tmp_path, "link")
+    site.until(StepName.POINT)
+    installed = site.path.resolve()
+    site.path.unlink()
+    site.path.symlink_to("releases/first")
+    site.do(StepName.CLEAN_COMMITTED)
+    assert read_tree(installed) == leaves(NEW)

@@ -138,7 +138,7 @@ class DirectoryObjects(ABC):
         """Remove what was made for this upgrade, durably."""
 
     @abstractmethod
-    def clear(self) -> None:
+    def clear(self, *, committed: bool) -> None:
         """Remove what an interrupted step has left, durably."""
 
     @abstractmethod
@@ -312,8 +312,9 @@ class TreeObjects(DirectoryObjects):
             self.remove(path)
         fsync_folder(path.parent)
 
-    def clear(self) -> None:
+    def clear(self, *, committed: bool) -> None:
         """Remove `stage-ID`, and what is known of trees that are no more."""
+        del committed
         self.place.remove_stage(self.context.upgrade)
         forget_manifests(self.place, self.reader)
 
@@ -421,9 +422,10 @@ class LinkObjects(DirectoryObjects):
         fsync_folder(path.parent)
         self._drop_own()
 
-    def clear(self) -> None:
-        """Remove `stage-ID`, and a release of this upgrade's that no link leads to."""
-        self._drop_own()
+    def clear(self, *, committed: bool) -> None:
+        """Remove `stage-ID`, and after a way back a release that no link leads to."""
+        if not committed:
+            self._drop_own()
         self.place.remove_stage(self.context.upgrade)
         forget_manifests(self.place, self.reader)
 

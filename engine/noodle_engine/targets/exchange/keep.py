@@ -133,7 +133,7 @@ def _keep(exchange: Exchange, where: Path) -> Path:
 
 def clean_committed(exchange: Exchange) -> Observation:
     """Remove what staging left. What still stands beside the target is the old: it stays."""
-    exchange.objects.clear()
+    exchange.objects.clear(committed=True)
     return exchange.objects.find(exchange.place.path, Look.IDENTITY).observation
 
 

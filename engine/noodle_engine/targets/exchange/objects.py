@@ -117,10 +117,11 @@ class Objects(Protocol):
     def discard(self, path: Path) -> None:
         """Remove an object of this upgrade's, and what was made for it; durably."""
 
-    def clear(self) -> None:
+    def clear(self, *, committed: bool) -> None:
         """Remove whatever an interrupted step has left under this upgrade's id, durably.
 
-        Never what the target or a kept old version needs. Twice is once.
+        Never what the target or a kept old version needs, nor, once it is `committed`,
+        what was installed, whoever has taken it from its place. Twice is once.
         """
 
     def kept_at(self) -> Path:

@@ -150,7 +150,7 @@ def unstage(exchange: Exchange) -> Observation:
         left["left"] = str(set_aside(exchange, exchange.beside))
     else:
         left["left"] = str(exchange.beside)
-    exchange.objects.clear()
+    exchange.objects.clear(committed=False)
     observed = seen.target.observation
     return Observation(observed.root, {**observed.attributes, **left})
 

@@ -95,8 +95,9 @@ class FileObjects:
         unlink_quietly(path)
         fsync_folder(path.parent)
 
-    def clear(self) -> None:
+    def clear(self, *, committed: bool) -> None:
         """Remove `stage-ID`."""
+        del committed
         self.place.remove_stage(self.context.upgrade)
 
     def kept_at(self) -> Path:
