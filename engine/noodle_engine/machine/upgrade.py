@@ -295,13 +295,16 @@ def _requested(world: Fold, entry: Entry, event: Requested) -> Fold:
     settings = dict(world.settings)
     if event.settings is not None:
         settings[event.settings_hash] = dict(event.settings)
+    # Here, and not where an upgrade ends: who requests has looked whether its settings
+    # are known, and what ends meanwhile must not take them away.
+    used = {event.settings_hash, *(one.settings_hash for one in world.upgrades.values())}
     keys = dict(world.request_keys)
     if event.request_key is not None:
         keys[event.request_key] = upgrade.id
     return replace(
         world,
         upgrades={**world.upgrades, upgrade.id: upgrade},
-        settings=settings,
+        settings={key: value for key, value in settings.items() if key in used},
         request_keys=keys,
     )
 
@@ -312,11 +315,9 @@ def _with_upgrade(world: Fold, upgrade: Upgrade) -> Fold:
         upgrades[upgrade.id] = upgrade
         return replace(world, upgrades=upgrades)
     del upgrades[upgrade.id]
-    used = {open_one.settings_hash for open_one in upgrades.values()}
     return replace(
         world,
         upgrades=upgrades,
-        settings={key: value for key, value in world.settings.items() if key in used},
         request_keys={k: v for k, v in world.request_keys.items() if v != upgrade.id},
     )
 

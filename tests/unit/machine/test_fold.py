@@ -99,14 +99,22 @@ def test_a_state_record_and_what_follows_say_the_same_as_all_records(name: str) 
         assert folded(records[cut:], stored) == whole, cut
 
 
-def test_a_request_is_alive_with_its_settings_and_its_key_until_it_has_ended() -> None:
+def test_a_request_is_alive_with_its_key_until_it_has_ended() -> None:
+    """Its settings stay until the next one: who requests them by their hash has looked."""
     records = committed()
     asked = fold(BEFORE, records[0])
     assert asked.upgrades[ID].plan == TWO
     assert asked.settings == {"s": {"retention": 1}}
     assert asked.request_keys == {"k": ID}
     ended = folded(records)
-    assert (ended.upgrades, ended.settings, ended.request_keys) == ({}, {}, {})
+    assert (ended.upgrades, ended.request_keys) == ({}, {})
+    assert ended.settings == {"s": {"retention": 1}}
+    request = records[0].event
+    assert isinstance(request, Requested)
+    other = replace(request, settings_hash="t", settings={"retention": 2})
+    assert fold(ended, replace(records[0], event=other)).settings == {"t": {"retention": 2}}
+    same = replace(request, settings=None)
+    assert fold(ended, replace(records[0], event=same)).settings == {"s": {"retention": 1}}
 
 
 def test_versions_change_at_the_one_record_that_commits() -> None:
