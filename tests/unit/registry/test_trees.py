@@ -7,11 +7,14 @@ import json
 import os
 import socket
 import stat
+import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from noodle_engine.disk.failures import DiskFull
+from noodle_engine.disk.failures import CopyStopped, DiskFull
 from noodle_engine.disk.trees.scan import Digests, scan_tree
 from noodle_engine.registry.failures import (
     PayloadRefused,
@@ -22,8 +25,22 @@ from noodle_engine.registry.failures import (
 from noodle_engine.registry.publisher import KEY_NAME, load_publisher, open_envelope
 from noodle_engine.registry.release import check_payload, tree_of
 from noodle_engine.registry.store import ReleaseStore
-from tests.unit.disk.grounds import full_of_oddities, need_root, tmpfs
+from tests.unit.disk.grounds import (
+    as_nobody,
+    deep,
+    full_of_oddities,
+    need_root,
+    odd_for_root,
+    tmpfs,
+)
 from tests.unit.registry.releases import TREE_MANIFEST, make_home, make_store, make_tree_release
+
+
+@pytest.fixture
+def their_folder() -> Iterator[Path]:
+    """A folder that another user can reach."""
+    with tempfile.TemporaryDirectory(prefix="noodle-theirs-") as made:
+        yield Path(made)
 
 
 def fill(tree: Path, files: dict[str, bytes]) -> None:
@@ -90,10 +107,73 @@ def test_all_that_a_tree_can_hold_is_kept(tmp_path: Path) -> None:
     release = make_tree_release(tmp_path)
     (release / "tree").rmdir()
     full_of_oddities(release / "tree")
+    deep(release / "tree" / "deep", 120)
+    if os.geteuid() == 0:
+        odd_for_root(release / "tree")
     read = store.add(release)
     assert read.content == scan_tree(release / "tree").manifest.root
     assert scan_tree(read.payload).manifest.root == read.content
     check_payload(read)
+
+
+def test_somebody_else_stores_what_is_theirs_to_give(their_folder: Path) -> None:
+    """Files become their own, without another user's set-id bits and root's attributes."""
+    need_root()
+    place = their_folder
+    release = make_filled(place)
+    tree = release / "tree"
+    (tree / "app.py").chmod(0o4755)
+    os.setxattr(tree / "app.py", "user.mark", b"kept")
+    capability = bytes.fromhex("0100000200040000000000000000000000000000")
+    os.setxattr(tree / "static" / "site.css", "security.capability", capability)
+    (tree / "read only").mkdir()
+    (tree / "read only" / "file").write_bytes(b"r")
+    (tree / "read only").chmod(0o555)
+    os.chown(release / "noodle.toml", 65534, 65534)
+    with as_nobody(place):
+        store = ReleaseStore(make_home(place))
+        added = store.add(release)
+        again = store.add(release)
+        (release / "noodle.toml").write_text(TREE_MANIFEST.replace("{version}", "1.1.0"))
+        check_payload(store.add(release))
+        check_payload(added)
+    stored = (added.payload / "app.py").stat()
+    assert (again.added, again.content) == (False, added.content)
+    assert [notice.rpartition(": ")[2] for notice in added.notices] == ["app.py", "static/site.css"]
+    assert (stored.st_uid, stat.S_IMODE(stored.st_mode)) == (65534, 0o755)
+    assert os.getxattr(added.payload / "app.py", "user.mark") == b"kept"
+    assert os.listxattr(added.payload / "static" / "site.css") == []
+
+
+def test_a_source_that_changes_while_it_is_copied_becomes_no_release(tmp_path: Path) -> None:
+    """P1. It is changed once it was read, before it is copied."""
+    store = make_store(tmp_path)
+    release = make_filled(tmp_path, big=bytes(2_000_000))
+    changed: list[int] = []
+
+    def change(done: int, total: int) -> None:
+        if done > total // 3 and not changed:  # the first third is the reading
+            changed.append(done)
+            (release / "tree" / "static" / "site.css").write_bytes(b"CSS")
+
+    with pytest.raises(PayloadRefused) as caught:
+        store.add(release, progress=change)
+    assert "static/site.css" in caught.value.problem
+    assert nothing_is_known(tmp_path)
+
+
+def test_an_add_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    stop = threading.Event()
+
+    def half_way(done: int, total: int) -> None:
+        if done > total // 2:
+            stop.set()
+
+    release = make_filled(tmp_path, big=bytes(3_000_000))
+    with pytest.raises(CopyStopped):
+        store.add(release, stop=stop, progress=half_way)
+    assert nothing_is_known(tmp_path)
 
 
 def test_owners_set_id_bits_and_capabilities_are_kept_by_root(tmp_path: Path) -> None:

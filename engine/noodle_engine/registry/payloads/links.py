@@ -55,6 +55,8 @@ def leads_to(manifest: TreeManifest, path: bytes) -> Leads:
                 return Leads.OUT
             at.pop()
             continue
+        if name == b".":
+            continue  # what is before it was to be a folder, as before any other name
         found = manifest.by_path.get(b"/".join((*at, name)))
         if found is None or found.kind is not EntryKind.LINK:
             at.append(name)
@@ -71,4 +73,5 @@ def leads_to(manifest: TreeManifest, path: bytes) -> Leads:
 
 
 def _names(text: bytes) -> list[bytes]:
-    return [name for name in text.split(b"/") if name not in (b"", b".")]
+    """The names of a path; a slash at its end is as good as `/.`: both need a folder."""
+    return [name or b"." for name in text.split(b"/")]
