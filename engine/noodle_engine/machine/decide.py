@@ -229,16 +229,23 @@ def advance(upgrade: Upgrade, now_ms: int) -> Decision:
 def undo_order(upgrade: Upgrade) -> tuple[Step, ...]:
     """The steps the way back has yet to undo, in the order it undoes them.
 
-    Components in reverse; of a component its exchange first, then its hooks in
-    reverse, then what was staged: a hook's undo finds the old in place.
+    All exchanges first, components in reverse; then of each component, in reverse
+    too, its hooks in reverse and what was staged. A hook's undo finds the old in
+    place, of all components, and one that fails leaves no other component new.
     """
     components = [component.name for component in upgrade.plan.components]
     ranked = [
-        (-components.index(step.component), _UNDO_RANK[step.name], -position, step)
+        (
+            step.name is not StepName.SWAP,
+            -components.index(step.component),
+            _UNDO_RANK[step.name],
+            -position,
+            step,
+        )
         for position, step in enumerate(upgrade.plan.steps)
         if _needs_undo(upgrade, step)
     ]
-    return tuple(step for *_, step in sorted(ranked, key=lambda row: row[:3]))
+    return tuple(step for *_, step in sorted(ranked, key=lambda row: row[:4]))
 
 
 _UNDO_RANK: dict[StepName, int] = {

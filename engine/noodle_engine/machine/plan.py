@@ -9,7 +9,7 @@ Laws
 P1. plan_hash is the SHA-256 of the canonical JSON of the plan without its
     creation time, so that the same request in the same world has one hash.
 P2. steps are in the order they are done; the way back is computed from what
-    was begun, in reverse, a component's exchange before its hooks' undo.
+    was begun: all exchanges in reverse, then of each component its hooks and stage.
 """
 
 from __future__ import annotations

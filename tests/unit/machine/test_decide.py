@@ -71,7 +71,8 @@ def test_forward_is_the_order_of_the_plan() -> None:
     assert driven.upgrade.finished
 
 
-def test_back_is_components_in_reverse_and_of_each_exchange_hooks_stage() -> None:
+def test_back_is_every_exchange_in_reverse_and_then_of_each_component_hooks_and_stage() -> None:
+    """A hook whose undo fails leaves no component new."""
     driven = Driven.of()
     driven.until_step("health:api:0")
     driven.done(error="sick")
@@ -79,8 +80,8 @@ def test_back_is_components_in_reverse_and_of_each_exchange_hooks_stage() -> Non
     back = driven.done_steps[driven.done_steps.index("swap:api") + 1 :]
     assert back == [
         "undo swap:api",
-        "undo stage:api",
         "undo swap:web",
+        "undo stage:api",
         "undo after-swap:web:0",
         "undo stage:web",
         "clean-rolled-back:api",
