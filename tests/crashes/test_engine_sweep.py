@@ -1,8 +1,8 @@
 """The real engine struck at its calls: old or new, explained, and resumed to an end.
 
 Each test strikes at least its number of points, those of EACH_PAIR every call x
-file class of their run; TEST_SWEEP=full takes all points of every scenario. The numbers are printed
-at the end of the whole run.
+file class of their run; TEST_SWEEP=full takes all points of every scenario. The
+numbers are printed at the end of the whole run.
 """
 
 from __future__ import annotations

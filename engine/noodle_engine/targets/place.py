@@ -1,9 +1,9 @@
 """The names beside a target, its lock and its owner mark.
 
 Owns where things are (`docs` and the format page give the same names):
-`P/.NAME.next-ID`, and in `P/.noodle/NAME/` the two locks, the owner mark, `stage-ID`
-and `releases`. A name with an upgrade's id in it is only ever touched for that
-upgrade.
+`P/.NAME.next-ID`, and in `P/.noodle/NAME/` the two locks, the owner mark, `stage-ID`,
+`releases`, and for a directory `manifests` and `data`. A name with an upgrade's id in
+it is only ever touched for that upgrade.
 """
 
 from __future__ import annotations
