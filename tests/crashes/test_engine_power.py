@@ -16,10 +16,10 @@ from tests.crashes.harness.sweep import Sample
 from tests.crashes.test_harness_power import need
 
 SAMPLED: Final = {
-    ("upgrade", FileSystem.EXT4): 6,
-    ("upgrade", FileSystem.EXT4_WITHOUT_JOURNAL): 8,
-    ("upgrade", FileSystem.XFS): 4,
-    ("upgrade", FileSystem.BTRFS): 4,
+    ("upgrade", FileSystem.EXT4): 3,
+    ("upgrade", FileSystem.EXT4_WITHOUT_JOURNAL): 5,
+    ("upgrade", FileSystem.XFS): 2,
+    ("upgrade", FileSystem.BTRFS): 2,
     ("first install", FileSystem.EXT4_WITHOUT_JOURNAL): 3,
     ("removal", FileSystem.EXT4): 3,
     ("rollback", FileSystem.EXT4_WITHOUT_JOURNAL): 4,
