@@ -24,6 +24,9 @@ class Sizes:
     syncs_upgrades: int
     memory_appends: int
     memory_upgrades: int
+    tree_files: int
+    tree_bytes: int
+    tree_rounds: int
 
 
 FULL = Sizes(
@@ -42,6 +45,9 @@ FULL = Sizes(
     syncs_upgrades=10,
     memory_appends=20_000,
     memory_upgrades=100,
+    tree_files=20_000,
+    tree_bytes=1_000_000_000,
+    tree_rounds=5,
 )
 QUICK = Sizes(
     append_rounds=2,
@@ -59,5 +65,8 @@ QUICK = Sizes(
     syncs_upgrades=2,
     memory_appends=50,
     memory_upgrades=2,
+    tree_files=120,
+    tree_bytes=600_000,
+    tree_rounds=2,
 )
 OPEN_UPGRADES_FEW = 10
