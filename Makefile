@@ -48,8 +48,8 @@ specs: .venv/.dev ## Check the model of the machine (needs Spin and a C compiler
 bench: .venv/.bench ## Measure against the floors and write benchmarks/RESULTS.md
 	@$(BIN)/python benchmarks/run.py
 
-crashes: .venv/.dev ## Every crash point, and ten times the law's examples (hours)
-	@TEST_SWEEP=full STRICT="$(STRICT)" \
+crashes: .venv/.dev ## Every crash point, ten times the law's examples (hours); TEST_SWEEP=wide: half an hour
+	@TEST_SWEEP="$(or $(TEST_SWEEP),full)" STRICT="$(STRICT)" \
 		$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup tests/crashes tests/laws
 
 lock: .venv/.uv ## Resolve the dependencies anew and write requirements/*.txt

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from tests.breadth import BREADTH, Breadth
 from tests.crashes.engine_scenarios import scenarios
 from tests.crashes.harness.power import FileSystem, power_sweep
 from tests.crashes.harness.run import Bench
 from tests.crashes.harness.sweep import Sample
 from tests.crashes.test_harness_power import need
 
-SAMPLED: Final = {
+WIDE: Final = {
     ("upgrade", FileSystem.EXT4): 3,
     ("upgrade", FileSystem.EXT4_WITHOUT_JOURNAL): 5,
     ("upgrade", FileSystem.XFS): 2,
@@ -29,12 +29,21 @@ SAMPLED: Final = {
     ("component add of a tree", FileSystem.EXT4): 3,
 }
 """At how many points the power is cut. It loses most on ext4 without a journal."""
+SMALL: Final = {
+    ("upgrade", FileSystem.EXT4): 2,
+    ("upgrade", FileSystem.EXT4_WITHOUT_JOURNAL): 3,
+    ("rollback", FileSystem.EXT4_WITHOUT_JOURNAL): 3,
+    ("component add of a tree", FileSystem.EXT4_WITHOUT_JOURNAL): 3,
+}
+"""What `make test` has time for."""
 
 
 def cuts() -> dict[tuple[str, FileSystem], int]:
     """What is cut in this run: under TEST_SWEEP=full every scenario on every file system."""
-    if os.environ.get("TEST_SWEEP") != "full":
-        return SAMPLED
+    if BREADTH is Breadth.SMALL:
+        return SMALL
+    if BREADTH is Breadth.WIDE:
+        return WIDE
     every = scenarios(Bench(Path(), Path()))
     once = [name for name, made in every.items() if getattr(made, "again", None) is None]
     return {(name, kind): 0 for name in once for kind in FileSystem}

@@ -26,10 +26,11 @@ from noodle_engine.registry.tree_options import TreeOptions
 from noodle_engine.targets.base import Source
 from noodle_engine.targets.directory import DirectoryTarget
 from noodle_engine.targets.failures import PointLost, TreeNotAdopted
+from tests.breadth import BREADTH, Breadth
 from tests.unit.targets.test_directory_adopting import Adopting
 from tests.unit.targets.tree_site import FORWARD, TreeSite, location_of
 
-EXAMPLES = 1_000 if os.environ.get("TEST_SWEEP") == "full" else 40
+EXAMPLES = {Breadth.SMALL: 40, Breadth.WIDE: 100, Breadth.FULL: 1_000}[BREADTH]
 OLD_S = 1_600_000_000
 
 names = st.one_of(

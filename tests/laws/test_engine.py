@@ -24,6 +24,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,7 @@ from noodle_engine.machine.states import (
 from noodle_engine.machine.upgrade import Fold, Upgrade, fold, fold_upgrade, requested
 from noodle_engine.registry.store import ReleaseStore
 from noodle_engine.targets.failures import TargetChanged
+from tests.breadth import BREADTH, Breadth
 
 NAMES = ("web", "api")
 VERSIONS = ("1.0.0", "1.1.0", "1.2.0", "2.0.0")
@@ -84,7 +86,7 @@ PLACES = st.one_of(
     st.tuples(st.sampled_from(WATCHED), st.just(value=False), st.booleans(), st.booleans()),
 )
 """Where a process may stop: step, its undo, performed and not yet recorded, last component."""
-SWEEP_FULL = os.environ.get("TEST_SWEEP") == "full"
+SWEEP_FULL = BREADTH is Breadth.FULL
 FOREIGN_RELEASES = st.sampled_from([Release.RESTORE, Release.ADOPT, Release.RETRY])
 SEEN: Counter[str] = Counter()
 """How often what the laws are about has happened, over all examples."""
@@ -131,6 +133,15 @@ within = 0.02
     return release
 
 
+@dataclass
+class _Replay:
+    """How far the records were replayed: the first `size`."""
+
+    size: int = 0
+    world: Fold = field(default_factory=Fold)
+    upgrades: dict[str, Upgrade] = field(default_factory=dict)
+
+
 class EngineUnderCrashes(RuleBasedStateMachine):
     """Rules are what a process may do next; a crash may come before any of them."""
 
@@ -152,6 +163,7 @@ class EngineUnderCrashes(RuleBasedStateMachine):
         self.ended: dict[str, State] = {}
         self.strange: set[str] = set()
         self.had: dict[str, set[str]] = {name: set() for name in NAMES}
+        self.replay = _Replay()
         self.requests = 0
         self.aborts = 0
         self.engine: Engine | None = None
@@ -421,10 +433,14 @@ class EngineUnderCrashes(RuleBasedStateMachine):
 
     @invariant()
     def live_fold_is_the_fold_of_the_records(self) -> None:
-        """F1, F2, A1, and the model's own memory of who ended how."""
+        """F1, F2, A1: of the records since the last look, read by a reader of its own."""
+        self._check_fold(whole=False)
+
+    def _check_fold(self, *, whole: bool) -> None:
+        """F1, F2, A1, and the model's own memory of who ended how; `whole` reads from the first."""
         if self.engine is None:
             return
-        replayed, last = self._replay()
+        replayed, last = self._replay(whole=whole)
         assert replayed == self.engine.world
         assert encode(replayed) == encode(self.engine.world)
         assert self.promised <= set(last)
@@ -434,27 +450,25 @@ class EngineUnderCrashes(RuleBasedStateMachine):
             elif state in TERMINAL:
                 self.ended[upgrade] = state
 
-    def _replay(self) -> tuple[Fold, dict[str, State]]:
+    def _replay(self, *, whole: bool) -> tuple[Fold, dict[str, State]]:
+        at = _Replay() if whole else self.replay
         reader, _ = open_reader(self.home, {})
-        world = Fold()
-        last: dict[str, State] = {}
-        upgrades: dict[str, Upgrade] = {}
         try:
-            for record in reader.read():
+            for record in reader.read(at.size + 1):
+                at.size += 1
                 entry = entry_of(record.kind.label, record.body)  # type: ignore[union-attr]
                 if entry is None:
                     continue
-                world = fold(world, entry)
+                at.world = fold(at.world, entry)
                 if entry.upgrade is None:
                     continue
-                if entry.upgrade in upgrades:
-                    upgrades[entry.upgrade] = fold_upgrade(upgrades[entry.upgrade], entry)
+                if entry.upgrade in at.upgrades:
+                    at.upgrades[entry.upgrade] = fold_upgrade(at.upgrades[entry.upgrade], entry)
                 else:
-                    upgrades[entry.upgrade] = requested(entry)
-                last[entry.upgrade] = upgrades[entry.upgrade].state
+                    at.upgrades[entry.upgrade] = requested(entry)
         finally:
             reader.close()
-        return world, last
+        return at.world, {name: upgrade.state for name, upgrade in at.upgrades.items()}
 
     def _story(self) -> list[str]:
         """The newest records in words, for whoever reads a failure."""
@@ -550,7 +564,7 @@ class EngineComesToRest(EngineUnderCrashes):
             if (self.home.path / "format").exists():
                 for _ in _resume_until_rest(self):
                     pass
-                self.live_fold_is_the_fold_of_the_records()
+                self._check_fold(whole=True)
                 self.targets_are_old_or_new()
                 self.at_rest_nothing_is_left_beside_a_target()
                 before = self._open().journal.size
@@ -562,7 +576,7 @@ class EngineComesToRest(EngineUnderCrashes):
 
 
 EngineComesToRest.TestCase.settings = settings(
-    max_examples=2_000 if SWEEP_FULL else 200,
+    max_examples={Breadth.SMALL: 100, Breadth.WIDE: 400, Breadth.FULL: 2_000}[BREADTH],
     stateful_step_count=50,
     # The same examples in each run of the suite; the full sweep tries new ones.
     derandomize=not SWEEP_FULL,

@@ -15,14 +15,16 @@ from noodle_engine.cli.demo import supervise
 from noodle_engine.cli.demo.stage import this_noodle
 from noodle_engine.cli.demo.story import STEPS
 from noodle_engine.cli.pages.answers import ANSWERS
+from tests.breadth import BREADTH, Breadth
 from tests.scripts.conftest import Ended
 from tests.scripts.test_commands import unfit
 
 DEMO_S_MAX: Final = 120
 HUNG_S_MAX: Final = 90.0
 """It takes ten seconds; a loaded machine may take several times that."""
-QUICK: Final = ("adopt it, as it runs", "apply, killed in mid-swap", "ask the visitors")
-"""The links that are broken in each run; TEST_SWEEP=full breaks every one."""
+QUICK: Final = ("adopt it, as it runs", "apply, killed in mid-swap")
+"""The links that `make test` breaks; TEST_SWEEP=full breaks every one."""
+WIDE: Final = (*QUICK, "ask the visitors")
 
 BROKEN: Final = """\
 #!{python}
@@ -143,7 +145,7 @@ def test_the_demo_never_plays_in_a_folder_that_is_in_use(tmp_path: Path) -> None
 
 
 def broken() -> tuple[str, ...]:
-    return tuple(LINKS) if os.environ.get("TEST_SWEEP") == "full" else QUICK
+    return {Breadth.SMALL: QUICK, Breadth.WIDE: WIDE, Breadth.FULL: tuple(LINKS)}[BREADTH]
 
 
 @pytest.mark.parametrize("step", broken())

@@ -11,7 +11,6 @@ S2. A failure names scenario, strike, point and seed: enough to run it again.
 
 from __future__ import annotations
 
-import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,8 +18,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from types import TracebackType
+from typing import Final, Protocol, Self
 
+from tests.breadth import BREADTH, Breadth
 from tests.crashes.harness.fork_client import ForkServer
 from tests.crashes.harness.point import Classify, Point, choose, classify, spread
 from tests.crashes.harness.run import Bench, Command, Outcome, record, run
@@ -71,7 +72,7 @@ class Sample:
 
     def of(self, points: Sequence[Point]) -> tuple[Point, ...]:
         """Choose; all of them under TEST_SWEEP=full."""
-        if os.environ.get("TEST_SWEEP") == "full":
+        if BREADTH is Breadth.FULL:
             return tuple(points)
         if self.every_pair:
             return choose(points, self.points, self.seed)
@@ -172,6 +173,69 @@ class _Worker:
         self._scenario.check(self._folder)
 
 
+class Sweep:
+    """A scenario prepared and recorded once, to be struck in several ways.
+
+    At most `WORKERS_MAX` points at once, each worker in a folder of its own below
+    `folder`, which must not exist. Use it as a context manager.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        *,
+        bench: Bench,
+        folder: Path,
+        workers: int = 1,
+        classify_path: Classify = classify,
+    ) -> None:
+        self._scenario = scenario
+        self._stack = ExitStack()
+        self._crew: list[_Worker] = []
+        with ExitStack() as made:
+            for number in range(min(workers, WORKERS_MAX)):
+                worker = _Worker(scenario, folder / f"worker-{number}", bench, classify_path)
+                made.callback(worker.close)
+                self._crew.append(worker)
+            self._recorded = self._crew[0].record()
+            self._stack = made.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def strike(
+        self, strike: Strike, sample: Sample, *, failures_max: int = FAILURES_MAX
+    ) -> SweepCounts:
+        """Strike at each point of `sample`.
+
+        Raises: SweepFailed, naming the points; a worker stops at `failures_max`.
+        """
+        applicable = [point for point in self._recorded if strike.applies_to(point.effect)]
+        chosen = sample.of(applicable)
+        verdicts = _share(self._crew, strike, chosen, failures_max)
+        name = self._scenario.name
+        failures = [verdict.failure for verdict in verdicts if verdict.failure is not None]
+        if failures:
+            head = f"{name}, {strike}, seed {sample.seed}: {len(failures)} points failed"
+            raise SweepFailed("\n\n".join([head, *failures]))
+        return _count(
+            name,
+            strike,
+            recorded=len(self._recorded),
+            applicable=applicable,
+            chosen=chosen,
+            verdicts=verdicts,
+        )
+
+
 def sweep(
     scenario: Scenario,
     strike: Strike,
@@ -183,36 +247,11 @@ def sweep(
     failures_max: int = FAILURES_MAX,
     classify_path: Classify = classify,
 ) -> SweepCounts:
-    """Strike `scenario` at each point of `sample`; `folder` must not exist.
-
-    At most `WORKERS_MAX` points at once, each worker in a folder of its own.
-
-    Raises: SweepFailed, naming the points; a worker stops at `failures_max`.
-    """
-    crew = [
-        _Worker(scenario, folder / f"worker-{number}", bench, classify_path)
-        for number in range(min(workers, WORKERS_MAX))
-    ]
-    try:
-        recorded = crew[0].record()
-        applicable = [point for point in recorded if strike.applies_to(point.effect)]
-        chosen = sample.of(applicable)
-        verdicts = _share(crew, strike, chosen, failures_max)
-    finally:
-        for worker in crew:
-            worker.close()
-    failures = [verdict.failure for verdict in verdicts if verdict.failure is not None]
-    if failures:
-        head = f"{scenario.name}, {strike}, seed {sample.seed}: {len(failures)} points failed"
-        raise SweepFailed("\n\n".join([head, *failures]))
-    return _count(
-        scenario.name,
-        strike,
-        recorded=len(recorded),
-        applicable=applicable,
-        chosen=chosen,
-        verdicts=verdicts,
-    )
+    """One strike of a `Sweep`."""
+    with Sweep(
+        scenario, bench=bench, folder=folder, workers=workers, classify_path=classify_path
+    ) as made:
+        return made.strike(strike, sample, failures_max=failures_max)
 
 
 def _share(
