@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import blake3
+
 from noodle_engine.disk.failures import DiskError, explained
 from noodle_engine.disk.files import ObjectKind, kind_of
 from noodle_engine.disk.names import fsync_folder, make_folder, unlink_quietly
@@ -45,8 +47,7 @@ class Manifests:
             data = self._path(root, "stamps").read_bytes()
         except OSError:
             return {}
-        parsed = parse_stamps(data)
-        return {} if parsed is None or parsed[0] != root else parsed[1]
+        return _parsed_stamps(root, data)
 
     def keep(self, manifest: TreeManifest, stamps: Mapping[bytes, Stamp] | None = None) -> None:
         """Keep a manifest, durably, and stamps, if they can be kept. Raises a disk failure."""
@@ -98,7 +99,26 @@ def manifest_beside(payload: Path, root: str) -> TreeManifest | None:
 _known: OrderedDict[str, TreeManifest] = OrderedDict()
 """The last few manifests that were read: a root names one tree, for ever."""
 _KNOWN_MAX: Final = 4
+_STAMPS_MAX: Final = 2
 _guard = threading.Lock()
+
+
+_stamps: OrderedDict[bytes, Mapping[bytes, Stamp]] = OrderedDict()
+"""The last stamps that were read, by the digest of the bytes that they were read from."""
+
+
+def _parsed_stamps(root: str, data: bytes) -> Mapping[bytes, Stamp]:
+    digest = blake3.blake3(root.encode() + data).digest()
+    with _guard:
+        known = _stamps.get(digest)
+    if known is None:
+        parsed = parse_stamps(data)
+        known = {} if parsed is None or parsed[0] != root else parsed[1]
+        with _guard:
+            _stamps[digest] = known
+            while len(_stamps) > _STAMPS_MAX:
+                _stamps.popitem(last=False)
+    return known
 
 
 def _remember(manifest: TreeManifest) -> TreeManifest:

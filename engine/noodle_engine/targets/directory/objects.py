@@ -24,7 +24,7 @@ from pathlib import Path
 from noodle_engine.disk.failures import explained
 from noodle_engine.disk.files import ObjectKind, kind_of, link_text, status_of
 from noodle_engine.disk.names import fsync_folder, make_folder, make_link, unlink_quietly
-from noodle_engine.disk.trees.build import Sharing, probe_sharing, remove_tree
+from noodle_engine.disk.trees.build import probe_sharing, remove_tree
 from noodle_engine.disk.trees.manifest import TreeManifest
 from noodle_engine.disk.trees.syncing import fsync_tree, sync_file_system
 from noodle_engine.machine.plan import ABSENT
@@ -228,15 +228,12 @@ class DirectoryObjects(ABC):
     def build(self, path: Path, manifest: TreeManifest, source: Source, *, new: bool) -> Built:
         """Build a tree at `path` from a release and what is kept, and keep its manifest."""
         sharing = probe_sharing(self.place.room, hard_links=self.options.immutable)
-        kept = [] if sharing is Sharing.COPY else list(self._kept())
-        if sharing is Sharing.HARD_LINK:
-            kept.append(KeptTree(source.path, manifest))
         built = build_tree(
             target=self.place.path,
             path=path,
             manifest=manifest,
             payload=source.path,
-            kept=kept,
+            kept=self._kept,
             sharing=sharing,
             also=[self._seeding(source)] if new else [],
             stop=self.context.stop,

@@ -286,12 +286,12 @@ def _to_write(
 ) -> tuple[int, int, int]:
     """Bytes to copy, bytes to share, and inodes to make for a new tree."""
     sharing = probe_sharing(place.parent, hard_links=reader.options.immutable)
+    if sharing is Sharing.HARD_LINK and _same_device(source.path, place.parent):
+        return 0, new.bytes, len(new.entries) - new.files  # a name more for each of its files
     have = set()
     if sharing is not Sharing.COPY:
         trees = [] if old is None else [old]
         trees += [tree.manifest for tree in kept_trees(place, reader)]
-        if sharing is Sharing.HARD_LINK and _same_device(source.path, place.parent):
-            trees.append(new)
         have = {
             key_of(entry)
             for tree in trees

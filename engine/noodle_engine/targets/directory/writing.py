@@ -1,9 +1,10 @@
 """Building a tree for a target: shared where it is there already, copied where not.
 
-Owns where each file of a new tree comes from. The trees that are kept (the old
-one at the target, rollback points) are the store: what one of them has, with
-the same content, owner, mode and attributes, is cloned or linked; anything else
-is copied from the release. None of them is believed: the whole tree is read back,
+Owns where each file of a new tree comes from. Where names may be shared, a file
+gets one more of the release's. Else the trees that are kept (the old one at the
+target, rollback points) are the store: what one of them has, with the same content,
+owner, mode and attributes, is cloned or linked; anything else is copied from the
+release. None of them is believed: the whole tree is read back,
 what was copied from the disk and not from memory, and a file that was shared
 and is not what it should be is named and copied from the release instead.
 """
@@ -98,6 +99,33 @@ def shareable_in(kept: Iterable[KeptTree]) -> dict[_Key, tuple[Path, bytes]]:
     return found
 
 
+class _Shareable:
+    """What is in the kept trees, looked for once the first file is wanted from them."""
+
+    def __init__(
+        self, kept: Callable[[], Iterable[KeptTree]], how: Sharing, opened: ExitStack
+    ) -> None:
+        self._kept = kept
+        self._how = how
+        self._opened = opened
+        self._index: dict[_Key, tuple[Path, bytes]] | None = None
+        self._trees: dict[Path, OpenTree] = {}
+
+    def find(self, entry: TreeEntry) -> tuple[OpenTree, bytes] | None:
+        """A kept tree that should have the file, and where in it."""
+        if self._how is Sharing.COPY:
+            return None
+        if self._index is None:
+            self._index = shareable_in(self._kept())
+        place = self._index.get(key_of(entry))
+        if place is None:
+            return None
+        path, there = place
+        if path not in self._trees:
+            self._trees[path] = self._opened.enter_context(OpenTree(path))
+        return self._trees[path], there
+
+
 @dataclass(slots=True)
 class _Build:
     """One tree being built at `path`, from a payload and what is kept."""
@@ -106,7 +134,7 @@ class _Build:
     path: Path
     manifest: TreeManifest
     payload: Path
-    kept: Sequence[KeptTree]
+    kept: Callable[[], Iterable[KeptTree]]
     sharing: Sharing
     stop: threading.Event
     progress: Progressing
@@ -116,19 +144,20 @@ class _Build:
     def write(self) -> None:
         """Write all of it. Nothing is durable."""
         make_tree_folders(self.path, self.manifest)
-        index = {} if self.sharing is Sharing.COPY else shareable_in(self.kept)
+        # A name more of what the release has takes no space, whatever else has it.
+        from_release = self.sharing is Sharing.HARD_LINK
         with ExitStack() as opened:
             new = opened.enter_context(OpenTree(self.path))
             source = opened.enter_context(OpenTree(self.payload))
-            trees = {
-                one.path: opened.enter_context(OpenTree(one.path)) for one in self.kept if index
-            }
+            kept = _Shareable(self.kept, self.sharing, opened)
             for entry in self.manifest.entries:
                 if entry.kind is EntryKind.LINK:
                     place_link(new.spot(entry.path), entry)
                 elif entry.kind is EntryKind.FILE:
-                    place = index.get(key_of(entry))
-                    if place is None or not self._share(trees[place[0]], place[1], new, entry):
+                    if from_release and self._share(source, entry.path, new, entry):
+                        continue
+                    place = kept.find(entry)
+                    if place is None or not self._share(*place, new, entry):
                         self._copy(source, new, entry)
         finish_folders(self.path, self.manifest)
 
@@ -199,7 +228,7 @@ def build_tree(
     path: Path,
     manifest: TreeManifest,
     payload: Path,
-    kept: Sequence[KeptTree],
+    kept: Callable[[], Iterable[KeptTree]],
     sharing: Sharing,
     also: Sequence[Callable[[], None]] = (),
     stop: threading.Event,
@@ -207,6 +236,7 @@ def build_tree(
 ) -> Built:
     """Build the tree of `manifest` at `path`: whole, durable and read back.
 
+    `kept` finds the kept trees, and is asked only if a file is wanted from them.
     `also` write what is to be durable with it. A tree that an interrupted call
     left at `path` is removed first. The name of `path` is the caller's to sync.
 
