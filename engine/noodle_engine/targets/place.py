@@ -14,11 +14,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from noodle_engine.disk.failures import LockHeld
+from noodle_engine.disk.failures import LockHeld, explained
 from noodle_engine.disk.files import ObjectKind, kind_of
 from noodle_engine.disk.holders import holders_of
 from noodle_engine.disk.locks import FileLock, lock_file, read_mark, write_mark
-from noodle_engine.disk.names import fsync_folder, make_folder
+from noodle_engine.disk.names import (
+    fsync_folder,
+    make_folder,
+    remove_empty_folder,
+    unlink_quietly,
+)
 from noodle_engine.disk.paths import target_path
 from noodle_engine.disk.trees.remove import remove_tree
 from noodle_engine.machine.text import path_bytes
@@ -43,6 +48,8 @@ ROOT_DIGITS = 16
 """How many digits of its root a kept old version has in its name."""
 FOREIGN_NAMES_MAX = 100
 """How many foreign objects one upgrade may have set aside."""
+_STAGED = re.compile(r"new|old|tree|gone|seed|link-[0-9]+")
+"""What steps write in `stage-ID`."""
 
 
 def local_path(text: str) -> Path:
@@ -127,14 +134,25 @@ class Place:
             yield first.with_name(f"{first.name}-{number}")
 
     def remove_stage(self, upgrade: str) -> None:
-        """Remove an upgrade's stage folder and all in it, durably.
+        """Remove an upgrade's stage folder and what a step wrote in it, durably.
+
+        What else is in it is somebody's: it stays where it is, and the folder with it.
 
         Without the sync a power cut can bring it back on a file system without
         a journal, and its inode may be another folder's by then: the check of
         the file system gives that folder's files to the old name. It is synced
         also where there is none any more: who removed it may have been killed.
         """
-        remove_tree(self.stage(upgrade))
+        stage = self.stage(upgrade)
+        if kind_of(stage) is ObjectKind.FOLDER:
+            with explained("list", stage):
+                found = sorted(stage.iterdir())
+            for path in found:
+                if kind_of(path) is ObjectKind.FOLDER and _STAGED.fullmatch(path.name):
+                    remove_tree(path)
+                elif _STAGED.fullmatch(path.name):
+                    unlink_quietly(path)
+            remove_empty_folder(stage)
         if kind_of(self.room) is ObjectKind.FOLDER:
             fsync_folder(self.room)
 

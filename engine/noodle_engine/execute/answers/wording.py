@@ -107,6 +107,7 @@ def sentence(entry: Entry) -> str:  # noqa: PLR0911 - one return per kind
 _NOTES: dict[str, str] = {
     "kept": "what stood there is kept as {0}",
     "kept_beside": "what stood beside it is kept as {0}",
+    "kept_release": "the tree that stood for the old one is kept as {0}",
     "left": "{0} is not of this upgrade and was left",
     "rebuilt": "the {0} one was made again from its release",
     "recreated": "the {0} one had vanished and was made again",

@@ -19,6 +19,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from noodle_engine.disk.failures import explained
@@ -41,7 +42,7 @@ from noodle_engine.targets.directory.writing import (
     build_tree,
     named,
 )
-from noodle_engine.targets.exchange.objects import Found, Look
+from noodle_engine.targets.exchange.objects import ASIDE, Found, Look
 from noodle_engine.targets.exchange.sight import move
 from noodle_engine.targets.failures import ForeignFound, OldLost, PayloadUnusable
 from noodle_engine.targets.place import ROOT_DIGITS, Place
@@ -340,7 +341,7 @@ class LinkObjects(DirectoryObjects):
         manifest = self.manifest_of(source)
         stage = self.stage()
         if not self._is_whole(self.own, manifest):
-            self.remove(self.own)
+            self._make_free(self.own)
             built = self.build(stage / "tree", manifest, source, new=True)
             self.reader.just_read(stage / "tree", manifest)
             if not move(stage / "tree", self.own):
@@ -360,12 +361,16 @@ class LinkObjects(DirectoryObjects):
             raise OldLost(path=self.place.path, expected=self.context.expected_old, why=why)
         stage, tree = self.stage(), self._folder(text)
         built = Built({})
+        aside: dict[str, str] = {}
         if not self._is_whole(tree, manifest):
             built = self.build(stage / "tree", manifest, source, new=False)
-            self._make_free(tree)
+            kept = self._make_free(tree)
+            if kept is not None:
+                aside[ASIDE] = str(kept)
             if not move(stage / "tree", tree):
                 raise self._taken(tree)
-        return self._linked(stage / "old", text, manifest, built)
+        path, made = self._linked(stage / "old", text, manifest, built)
+        return path, Found(made.kind, made.root, made.content, {**made.attributes, **aside})
 
     def _folder(self, text: str) -> Path:
         return led_to(self.place.parent, text)
@@ -378,13 +383,16 @@ class LinkObjects(DirectoryObjects):
         self.reader.expected = (manifest.root, *self.reader.expected)
         return self.prove(tree).root == manifest.root
 
-    def _make_free(self, path: Path) -> None:
-        """Keep what stands where the old release should be, as `NAME.foreign-ID`."""
+    def _make_free(self, path: Path) -> Path | None:
+        """Keep what stands where a release should be as `NAME.foreign-ID`, and say where.
+
+        A release is whole from the moment that it has its name: what is not is somebody's.
+        """
         if kind_of(path) is ObjectKind.ABSENT:
-            return
+            return None
         for free in self.place.foreign(self.context.upgrade):
             if move(path, free):
-                return
+                return free
         raise self._taken(path)
 
     def _taken(self, path: Path) -> ForeignFound:
@@ -427,12 +435,16 @@ class LinkObjects(DirectoryObjects):
         forget_manifests(self.place, self.reader)
 
     def _drop_own(self) -> None:
+        """Remove this upgrade's release, if no link leads to it and nobody has written in it."""
         if kind_of(self.own) is not ObjectKind.FOLDER:
             return
         beside = self.place.next(self.context.upgrade)
-        if all(
-            self.tree_of(path) != self.own for path in (self.place.path, beside, self.kept_at())
-        ):
+        aside = takewhile(os.path.lexists, self.place.foreign(self.context.upgrade))
+        for path in (self.place.path, beside, self.kept_at(), *aside):
+            if self.tree_of(path) == self.own:
+                return
+        made = {tree_root_in(self.context.expected_new or ""), self.context.component.root}
+        if self.find(self.own, Look.STAMPS).content in made:
             self.remove(self.own)
             fsync_folder(self.place.releases)
 

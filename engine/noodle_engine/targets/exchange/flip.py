@@ -23,12 +23,13 @@ that refuses to replace, and `nothing` at the target is that side.
 
 from __future__ import annotations
 
+from noodle_engine.disk.files import ObjectKind
 from noodle_engine.disk.names import exchange as exchange_names
 from noodle_engine.disk.names import fsync_folder, rename_noreplace
 from noodle_engine.machine.decide import ProbeAnswer
 from noodle_engine.machine.plan import ABSENT
 from noodle_engine.machine.records import Observation
-from noodle_engine.targets.exchange.objects import Exchange, Found, Look
+from noodle_engine.targets.exchange.objects import ASIDE, Exchange, Found, Look
 from noodle_engine.targets.exchange.sight import (
     Sight,
     foreign,
@@ -227,7 +228,9 @@ def _restore(exchange: Exchange, seen: Sight, notes: dict[str, str]) -> None:
     exchange_names(exchange.beside, exchange.place.path)
     fsync_folder(exchange.place.parent)
     displaced = exchange.objects.find(exchange.beside, Look.STAMPS)
-    if not is_ours(exchange, displaced):
+    if displaced.root == old and displaced.kind is ObjectKind.LINK:
+        exchange.objects.discard(exchange.beside)  # what it led to has been made again
+    elif not is_ours(exchange, displaced):
         notes["kept"] = str(set_aside(exchange, exchange.beside))
 
 
@@ -244,6 +247,8 @@ def _rebuild(exchange: Exchange, seen: Sight, notes: dict[str, str]) -> None:
         why = f"its release gives {made.root}"
         raise OldLost(path=exchange.place.path, expected=exchange.old, why=why)
     notes["rebuilt"] = "old"
+    if ASIDE in made.attributes:
+        notes["kept_release"] = made.attributes[ASIDE]
 
 
 def probe_swap(exchange: Exchange) -> tuple[ProbeAnswer, Found]:

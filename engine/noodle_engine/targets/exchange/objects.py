@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from noodle_engine.disk.files import ObjectKind
 from noodle_engine.machine.plan import ABSENT
@@ -23,7 +23,10 @@ from noodle_engine.machine.records import Observation
 from noodle_engine.targets.base import Source, StepContext
 from noodle_engine.targets.place import Place
 
-__all__ = ["Exchange", "Found", "Look", "Objects"]
+__all__ = ["ASIDE", "Exchange", "Found", "Look", "Objects"]
+
+ASIDE: Final = "aside"
+"""The attribute of what `write_old` made that says where it set aside what stood in its way."""
 
 
 class Look(Enum):
