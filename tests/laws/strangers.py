@@ -8,6 +8,7 @@ does every case and prints one table of outcomes.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import sys
@@ -223,6 +224,8 @@ class Outcome:
     """What each hold said, after its reason."""
     ways: list[tuple[str, ...]] = field(default_factory=list)
     """The commands that each hold named."""
+    adopted: bool = False
+    """Whether a person said that what is there counts."""
     opened: bool = False
     """Whether it is open still."""
     end: State | None = None
@@ -240,10 +243,10 @@ class Outcome:
 
 
 class Stage:
-    """A home with three versions installed one after the other, put back before each case."""
+    """A home that has installed one version after another, put back before each case."""
 
-    def __init__(self, layout: str, kind: str) -> None:
-        self.layout, self.kind = layout, kind
+    def __init__(self, layout: str) -> None:
+        self.layout = layout
         memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         self.root = Path(tempfile.mkdtemp(prefix="noodle-law-", dir=memory))
         self.folder = self.root / "work"
@@ -259,11 +262,12 @@ class Stage:
             release = self.folder / "releases" / version
             write_tree(release / "payload", version_tree(version))
             mark = "never" if version == SICK else "app"
+            asked = release / "payload" / "app.py"
             (release / "noodle.toml").write_text(
                 f'format = 1\n[component]\nname = "{NAME}"\nversion = "{version}"\n'
                 f'kind = "directory"\n[payload]\npath = "payload"\n'
                 f'[target]\npath = "{self.folder / "srv" / NAME}"\nlayout = "{self.layout}"\n'
-                f'[[health]]\nfile = "{self.folder / "releases" / version / "payload" / "app.py"}"\n'
+                f'[[health]]\nfile = "{asked}"\n'
                 f'contains = "{mark}"\npasses = 1\ninterval = 0.01\ntimeout = 1.0\nwithin = 0.02\n'
             )
         Noodle.init(self.folder / "home")
@@ -277,7 +281,7 @@ class Stage:
         shutil.copytree(self.folder, self._saved, symlinks=True)
 
     def again(self) -> None:
-        """Put all of it back. The journal stays the same file: a copy of it refuses to be written."""
+        """Put all of it back; the journal stays the same file, for a copy is not written to."""
         journal = self.folder / "home" / "journal.db"
         journal.rename(self.root / "journal.db")
         shutil.rmtree(self.folder)
@@ -297,8 +301,8 @@ class Stage:
 class Case:
     """One upgrade, one change at one spot, and what a person says to it."""
 
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
+    def __init__(self, stage: Stage, kind: str) -> None:
+        self.stage, self.kind = stage, kind
         stage.again()
         home = Home(stage.folder / "home")
         self.engine: Engine = open_engine(home, lock_file(home.lock_file), {})
@@ -322,7 +326,7 @@ class Case:
         if self.driving is None or not CHANGES[change](self.ground):
             return None
         strange = self._tree()
-        new = {"upgrade": NEW, "taken back": SICK}.get(self.stage.kind, KEPT)
+        new = {"upgrade": NEW, "taken back": SICK}.get(self.kind, KEPT)
         outcome = Outcome(new=new, wrote=self._marks())
         self._to_rest()
         for number in range(_WAYS_MAX):
@@ -347,7 +351,7 @@ class Case:
             settings_hash="",
             now_ms=lambda: 0,
         )
-        wanted = {"upgrade": NEW, "taken back": SICK}.get(self.stage.kind)
+        wanted = {"upgrade": NEW, "taken back": SICK}.get(self.kind)
         view = planner.back(NAME) if wanted is None else planner.forward([f"{NAME}@{wanted}"])
         assert view.plan is not None
         return view.plan
@@ -427,8 +431,10 @@ class Case:
                 outcome.stops.append(entry.event.error)
             elif isinstance(entry.event, Transition) and entry.event.hold is not None:
                 outcome.holds.append(f"{entry.event.hold.value}: {entry.event.detail}")
-            if isinstance(entry.event, Transition) and entry.event.target in TERMINAL:
-                outcome.end = entry.event.target
+            if isinstance(entry.event, Transition):
+                outcome.adopted |= entry.event.how is Release.ADOPT
+                if entry.event.target in TERMINAL:
+                    outcome.end = entry.event.target
         there = self._tree()
         assert isinstance(there, tuple)
         tree = there[1]
@@ -457,26 +463,22 @@ def marked(folder: Path) -> Iterator[Path]:
 
 
 def cases(
-    layout: str, kind: str, change: str, *, full: bool = True
+    stage: Stage, kind: str, change: str, *, full: bool = True
 ) -> Iterator[tuple[Spot, str, Outcome]]:
     """Every spot that there is for a change, each with every way on; not `full`: with one."""
-    stage = Stage(layout, kind)
-    try:
-        for number, spot in enumerate(spots(kind)):
-            names = list(WAYS) if full else [list(WAYS)[number % len(WAYS)]]
-            for way in names:
-                case = Case(stage)
-                try:
-                    outcome = case.run(spot, change, WAYS[way])
-                finally:
-                    case.close()
-                if outcome is None:
-                    break
-                yield spot, way if outcome.ways else "", outcome
-                if not outcome.ways:
-                    break  # nobody was asked: every way is the same
-    finally:
-        stage.close()
+    for number, spot in enumerate(spots(kind)):
+        names = list(WAYS) if full else [list(WAYS)[number % len(WAYS)]]
+        for way in names:
+            case = Case(stage, kind)
+            try:
+                outcome = case.run(spot, change, WAYS[way])
+            finally:
+                case.close()
+            if outcome is None:
+                break
+            yield spot, way if outcome.ways else "", outcome
+            if not outcome.ways:
+                break  # nobody was asked: every way is the same
 
 
 def problems(outcome: Outcome) -> Iterator[str]:
@@ -484,7 +486,10 @@ def problems(outcome: Outcome) -> Iterator[str]:
     if outcome.opened or outcome.end is None:
         yield f"it is open still, after {outcome.ways}"
     sides = {State.COMMITTED: outcome.new, State.ROLLED_BACK: OLD}
-    if outcome.at_target not in (sides.get(outcome.end or State.PENDING), "stranger's"):
+    wholly = {sides.get(outcome.end or State.PENDING), "stranger's"}
+    if outcome.adopted:
+        wholly.add(outcome.new)  # the hold was about what stood beside it
+    if outcome.at_target not in wholly:
         yield f"{outcome.end} and the target is {outcome.at_target}"
     if bool(outcome.wrote) > bool(outcome.marks):
         yield f"lost: {outcome.wrote}"
@@ -504,17 +509,18 @@ def problems(outcome: Outcome) -> Iterator[str]:
 
 def main() -> int:
     """Print the table."""
-    for kind in KINDS:
-        for layout in LAYOUTS:
-            for change in CHANGES:
-                for spot, way, outcome in cases(layout, kind, change):
-                    end = outcome.end.value if outcome.end else "open"
-                    where = "in place" if outcome.wrote == outcome.marks else "set aside"
-                    row = (kind, layout, change, str(spot), way, end, outcome.at_target[:11])
-                    widths = (11, 5, 20, 28, 15, 12, 11)
-                    cells = [f"{one:<{width}}" for one, width in zip(row, widths, strict=True)]
-                    wrong = "; ".join(problems(outcome))
-                    print(*cells, where if outcome.marks else "nothing", wrong)  # noqa: T201
+    widths = (5, 11, 20, 28, 15, 12, 11)
+    for layout in LAYOUTS:
+        stage = Stage(layout)
+        for kind, change in itertools.product(KINDS, CHANGES):
+            for spot, way, outcome in cases(stage, kind, change):
+                end = outcome.end.value if outcome.end else "open"
+                row = (layout, kind, change, str(spot), way, end, outcome.at_target[:11])
+                cells = [f"{one:<{width}}" for one, width in zip(row, widths, strict=True)]
+                where = "in place" if outcome.wrote == outcome.marks else "set aside"
+                wrong = "; ".join(problems(outcome))
+                print(*cells, where if outcome.marks else "nothing", wrong)  # noqa: T201
+        stage.close()
     return 0
 
 

@@ -109,6 +109,7 @@ _NOTES: dict[str, str] = {
     "kept_beside": "what stood beside it is kept as {0}",
     "kept_release": "the tree that stood for the old one is kept as {0}",
     "left": "{0} is not of this upgrade and was left",
+    "written": "somebody changed it after it was replaced, and {0} is what they left",
     "rebuilt": "the {0} one was made again from its release",
     "recreated": "the {0} one had vanished and was made again",
 }

@@ -73,7 +73,7 @@ def point(exchange: Exchange) -> Observation:
 
     The observation is of the target; `location` says where the old is and
     `content` what it is. Without an old there is no location. An old that was
-    written after the recheck is kept as it is, and `content` tells. Where the
+    written after the recheck is kept as it is, and `written` says where. Where the
     disk refuses to move it, it is kept where it stands, beside the target: a
     disk that fails must not lose the old.
 
@@ -100,8 +100,10 @@ def point(exchange: Exchange) -> Observation:
             exchange.objects.discard(exchange.beside)
         fsync_folder(where.parent)
         fsync_folder(exchange.place.parent)
-    content = exchange.objects.find(where, Look.STAMPS).content
-    facts = {"location": path_text(str(where)), "content": content}
+    found = exchange.objects.find(where, Look.STAMPS)
+    facts = {"location": path_text(str(where)), "content": found.content}
+    if found.root != exchange.old:
+        facts["written"] = facts["location"]
     return Observation(observed.root, {**observed.attributes, **facts})
 
 
