@@ -465,9 +465,13 @@ def marked(folder: Path) -> Iterator[Path]:
 def cases(
     stage: Stage, kind: str, change: str, *, full: bool = True
 ) -> Iterator[tuple[Spot, str, Outcome]]:
-    """Every spot that there is for a change, each with every way on; not `full`: with one."""
-    for number, spot in enumerate(spots(kind)):
-        names = list(WAYS) if full else [list(WAYS)[number % len(WAYS)]]
+    """Every spot that there is for a change, each with every way on.
+
+    Not `full`: one way on each, and every other spot; the next change has the others.
+    """
+    turn = 0 if full else list(CHANGES).index(change) % 2
+    for number, spot in list(enumerate(spots(kind)))[turn :: 1 if full else 2]:
+        names = list(WAYS) if full else [list(WAYS)[number // 2 % len(WAYS)]]
         for way in names:
             case = Case(stage, kind)
             try:

@@ -7,8 +7,8 @@ R1  whatever a person says then, the upgrade ends with a target that is wholly
     old, wholly new, or the stranger's
 H1  every hold names a path and a way on
 
-Each step, before its effect and after it; both layouts. One person answers each
-case here, in turn; TEST_SWEEP=full lets each of them. `python -m
+Each step, before its effect and after it; both layouts. Here every other spot,
+and one answer of a person's in turn; TEST_SWEEP=full takes all. `python -m
 tests.laws.strangers` prints the whole table.
 """
 
