@@ -12,7 +12,7 @@ from noodle_engine.cli.show.pace import Pace
 from noodle_engine.execute.driving import TOLD_A_SECOND_MAX, Telling
 from noodle_engine.execute.recording import StepProgress
 
-SIZE = 48 << 20
+SIZE, SMALLER = 48 << 20, 4 << 20
 
 
 @pytest.fixture
@@ -30,12 +30,12 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def check(seen: list[StepProgress], upgrade: str) -> None:
+def check(seen: list[StepProgress], upgrade: str, size: int = SIZE) -> None:
     assert {(one.upgrade, one.step) for one in seen} == {(upgrade, "stage:web")}
     done = [one.done_bytes for one in seen]
     assert done == sorted(done)
     assert all(0 < one.done_bytes <= one.total_bytes for one in seen)
-    assert seen[-1].done_bytes == seen[-1].total_bytes >= SIZE
+    assert seen[-1].done_bytes == seen[-1].total_bytes >= size
 
 
 def test_progress_reaches_who_waits_here(home: Path) -> None:
@@ -53,6 +53,37 @@ def test_progress_reaches_who_asks_by_the_socket(home: Path) -> None:
         view = client.apply(["web@1.0.0"], waiting=Waiting(progress=seen.append))
     assert view is not None
     check(seen, view.upgrade)
+
+
+@pytest.mark.parametrize("layout", ["", "tree", "link"])
+def test_going_back_tells_how_far_it_has_read_what_it_goes_back_to(
+    tmp_path: Path, layout: str
+) -> None:
+    """What was kept is read wholly before it is put in place; that is what lasts."""
+    with Noodle.open(_with_two_versions(tmp_path, layout)) as noodle:
+        seen: list[StepProgress] = []
+        view = noodle.rollback("web", waiting=Waiting(progress=seen.append))
+    assert view.state.value == "committed"
+    check(seen, view.upgrade, SMALLER)
+
+
+def _with_two_versions(folder: Path, layout: str) -> Path:
+    """A home that has gone from a large version to a small one; no layout: of a file."""
+    Noodle.init(folder / "home")
+    with Noodle.open(folder / "home") as noodle:
+        for version, size in (("1.0.0", SMALLER), ("2.0.0", 10)):
+            payload = folder / version / "payload"
+            (payload if layout else payload.parent).mkdir(parents=True)
+            (payload / "large" if layout else payload).write_bytes(b"x" * size)
+            (folder / version / "noodle.toml").write_text(
+                f'format = 1\n[component]\nname = "web"\nversion = "{version}"\n'
+                f'kind = "{"directory" if layout else "file"}"\n[payload]\npath = "payload"\n'
+                f'[target]\npath = "{folder / "live"}"\n'
+                + (f'layout = "{layout}"\n' if layout else "")
+            )
+            noodle.add(folder / version)
+            noodle.apply([f"web@{version}"])
+    return folder / "home"
 
 
 def test_a_listener_that_fails_or_is_none_is_no_matter_to_who_asked_for_nothing(home: Path) -> None:

@@ -22,7 +22,7 @@ from typing import Final
 import blake3
 
 from noodle_engine.disk.failures import DiskError
-from noodle_engine.disk.files import ObjectKind, kind_of, link_text, status_of
+from noodle_engine.disk.files import ObjectKind, Progress, kind_of, link_text, status_of
 from noodle_engine.disk.trees.manifest import TreeManifest, compare, name_text
 from noodle_engine.disk.trees.scan import Scanned, check_tree, scan_tree
 from noodle_engine.disk.trees.stamps import Stamp
@@ -68,6 +68,7 @@ class Reader:
 
     `expected` are roots that may be there, the likeliest first; `observed` what
     the steps of this upgrade have seen. `options` say what is no part of a tree.
+    `progress` is told bytes done and in all of each tree that is wholly read.
     """
 
     parent: Path
@@ -76,6 +77,7 @@ class Reader:
     expected: Sequence[str] = ()
     observed: Sequence[Observation] = ()
     stop: threading.Event | None = None
+    progress: Progress | None = None
     from_disk: bool = False
     extras: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     """By root: what a tree that fits its manifest holds besides."""
@@ -173,6 +175,7 @@ class Reader:
                 skip=self.leaves_out,
                 from_disk=self.from_disk,
                 stop=self.stop,
+                progress=self.progress if look is Look.WHOLE else None,
             )
             if not checked.changes:
                 self.extras[manifest.root] = checked.extras

@@ -99,6 +99,7 @@ class DirectoryTarget(ExchangeTarget):
             expected=[root for root in likely if root is not None],
             observed=[one for one in (context.staged, context.snapshot) if one is not None],
             stop=context.stop,
+            progress=context.progress,
         )
         return objects_for(context, place, options, reader)
 

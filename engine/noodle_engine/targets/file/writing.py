@@ -47,8 +47,8 @@ class FileObjects:
 
     def find(self, path: Path, look: Look = Look.WHOLE) -> Found:
         """What `path` names, wholly read: a stamp would tell less than a file costs."""
-        del look
-        return find(path, stop=self.context.stop)
+        progress = self.context.progress if look is Look.WHOLE else None
+        return find(path, stop=self.context.stop, progress=progress)
 
     def remember(self, found: Found) -> None:
         """Nothing: a file is known by what the journal has of it."""
