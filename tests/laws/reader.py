@@ -1,9 +1,8 @@
 """A process that reads a tree again and again while it is upgraded, and counts what it sees.
 
-`python reader.py TARGET pinned|by-path FILE...` begins a pass with each line on
-its standard input being absent: it reads until that is closed, then prints what
-it counted as JSON. `pinned` opens the folder once for a pass and every file
-through it; `by-path` opens every file by its whole path.
+`python reader.py TARGET pinned|by-path FILE...` reads until its standard input is
+closed, then prints what it counted as JSON. `pinned` opens the folder once for a
+pass and every file through it; `by-path` opens every file by its whole path.
 """
 
 from __future__ import annotations
@@ -36,7 +35,9 @@ def main(target: str, how: str, *names: str) -> None:
     passes = mixed = 0
     seen: set[str] = set()
     errors: list[str] = []
-    print("reading", flush=True)
+    os.nice(10)  # the upgrades are what takes time
+    sys.stdout.write("reading\n")
+    sys.stdout.flush()
     while not select.select([sys.stdin], [], [], 0)[0]:
         passes += 1
         try:
@@ -47,7 +48,7 @@ def main(target: str, how: str, *names: str) -> None:
         mixed += len(found) > 1
         seen |= found
     counted = {"passes": passes, "mixed": mixed, "versions": len(seen), "errors": errors}
-    print(json.dumps(counted), flush=True)
+    sys.stdout.write(json.dumps(counted))
 
 
 if __name__ == "__main__":

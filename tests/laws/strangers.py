@@ -523,7 +523,8 @@ def main() -> int:
                 cells = [f"{one:<{width}}" for one, width in zip(row, widths, strict=True)]
                 where = "in place" if outcome.wrote == outcome.marks else "set aside"
                 wrong = "; ".join(problems(outcome))
-                print(*cells, where if outcome.marks else "nothing", wrong)  # noqa: T201
+                cells.append(where if outcome.marks else "nothing")
+                sys.stdout.write(f"{' '.join(cells)} {wrong}\n")
         stage.close()
     return 0
 
