@@ -35,6 +35,13 @@ POINTS: Final[Mapping[str, Mapping[str, int]]] = {
     "adopt tree to tree": {"kill": 7},
     "adopt tree to link": {"kill": 8, "EIO": 6, "disk full": 3},
     "adopt link to link": {"kill": 4},
+    "tree: upgrade, data inside": {"kill": 24, "EIO": 8, "disk full": 6},
+    "link: upgrade, data inside": {"kill": 12, "EIO": 4},
+    "tree: unhealthy upgrade, data inside": {"kill": 24, "EIO": 8},
+    "link: unhealthy upgrade, data inside": {"kill": 12},
+    "tree: rollback, data inside": {"kill": 24, "EIO": 8, "disk full": 6},
+    "link: rollback, data inside": {"kill": 12, "EIO": 4},
+    "tree: resume, data inside": {"kill": 12},
 }
 """How many points of each scenario a wide run strikes with each strike; see `sampled`."""
 

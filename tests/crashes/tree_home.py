@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +25,10 @@ NAME: Final = "web"
 OLD, NEW, SICK = "1.0.0", "2.0.0", "3.0.0"
 MUTABLE: Final = ("uploads/", "conf/site.toml")
 WRITTEN: Final = {"uploads/mine.txt": b"a visitor's", "conf/site.toml": b"edited by hand\n"}
+LATER: Final = {"uploads/mine.txt": b"once more", "conf/site.toml": b"edited again\n"}
+"""What programs write once the new version is installed, where data lies inside."""
+STOPPED: Final = "stopped"
+"""A file that is there while who writes the data is stopped."""
 ODD: Final = os.fsdecode(b"odd \xff\xfename")
 LeadUp = Callable[[Bench, Path], None]
 
@@ -60,8 +64,10 @@ def write_tree(folder: Path, version: str) -> None:
     (folder / "closed").chmod(0o555)
 
 
-def write_releases(folder: Path, layout: str, *, immutable: bool) -> None:
-    """Three versions; the third is never healthy."""
+def write_releases(folder: Path, layout: str, *, immutable: bool, inside: bool = False) -> None:
+    """Three versions; the third is never healthy. With `inside` the data stays in the tree."""
+    stopped = json.dumps(str(folder / STOPPED))
+    around = f'quiesce = ["touch", {stopped}]\nunquiesce = ["rm", "-f", {stopped}]\n'
     for version in (OLD, NEW, SICK):
         release = folder / "releases" / version
         write_tree(release / "payload", version)
@@ -80,7 +86,7 @@ layout = "{layout}"
 mutable = {json.dumps(list(MUTABLE))}
 unmanaged = ["*.pid"]
 immutable = {json.dumps(immutable)}
-[[health]]
+{around if inside else ""}[[health]]
 file = "{folder / "srv" / NAME}/app.py"
 contains = "{mark}"
 passes = 1
@@ -91,15 +97,15 @@ within = 0.02
         )
 
 
-def options(layout: str) -> TreeOptions:
+def options(layout: str, *, inside: bool = False) -> TreeOptions:
     """What the releases say of their trees."""
     return TreeOptions.of(
         layout=layout,
         mutable=MUTABLE,
         unmanaged=["*.pid"],
         immutable=False,
-        quiesce=(),
-        unquiesce=(),
+        quiesce=("touch",) if inside else (),
+        unquiesce=("rm",) if inside else (),
     )
 
 
@@ -108,16 +114,16 @@ def place_in(folder: Path) -> Place:
     return Place(folder / "srv" / NAME)
 
 
-def expected(folder: Path, version: str, layout: str) -> TreeManifest:
+def expected(folder: Path, version: str, layout: str, *, inside: bool = False) -> TreeManifest:
     """What the target's tree holds at a version."""
     found = scan_tree(folder / "releases" / version / "payload").manifest
-    return staged_manifest(found, options(layout), place_in(folder))
+    return staged_manifest(found, options(layout, inside=inside), place_in(folder))
 
 
-def make_home(folder: Path, layout: str, *, immutable: bool = False) -> None:
+def make_home(folder: Path, layout: str, *, immutable: bool = False, inside: bool = False) -> None:
     """A home that knows all releases, and a folder for the target."""
     (folder / "srv").mkdir()
-    write_releases(folder, layout, immutable=immutable)
+    write_releases(folder, layout, immutable=immutable, inside=inside)
     Noodle.init(folder / "home")
     with Noodle.open(folder / "home") as noodle:
         for release in sorted((folder / "releases").iterdir()):
@@ -132,10 +138,10 @@ def apply(folder: Path, version: str) -> None:
     assert view.state.value == "committed", view
 
 
-def use(folder: Path) -> None:
+def use(folder: Path, data: Mapping[str, bytes] = WRITTEN) -> None:
     """A program and an administrator write their data; a program leaves a file in the tree."""
-    for name, data in WRITTEN.items():
-        (folder / "srv" / NAME / name).write_bytes(data)
+    for name, content in data.items():
+        (folder / "srv" / NAME / name).write_bytes(content)
     (folder / "srv" / NAME / "app.pid").write_bytes(b"42")
 
 
@@ -144,23 +150,25 @@ def nothing_installed(layout: str) -> LeadUp:
     return lambda _bench, folder: make_home(folder, layout)
 
 
-def old_installed(layout: str, *, immutable: bool = False) -> LeadUp:
+def old_installed(layout: str, *, immutable: bool = False, inside: bool = False) -> LeadUp:
     """The directory at the old version, in use."""
 
     def lead_up(_bench: Bench, folder: Path) -> None:
-        make_home(folder, layout, immutable=immutable)
+        make_home(folder, layout, immutable=immutable, inside=inside)
         apply(folder, OLD)
         use(folder)
 
     return lead_up
 
 
-def new_installed(layout: str) -> LeadUp:
+def new_installed(layout: str, *, inside: bool = False) -> LeadUp:
     """The directory at the new version, the old one kept."""
 
     def lead_up(bench: Bench, folder: Path) -> None:
-        old_installed(layout)(bench, folder)
+        old_installed(layout, inside=inside)(bench, folder)
         apply(folder, NEW)
+        if inside:
+            use(folder, LATER)
 
     return lead_up
 
@@ -182,11 +190,11 @@ def many_kept(layout: str) -> LeadUp:
     return lead_up
 
 
-def half_swapped(layout: str) -> LeadUp:
+def half_swapped(layout: str, *, inside: bool = False) -> LeadUp:
     """Killed right before the exchange."""
 
     def lead_up(bench: Bench, folder: Path) -> None:
-        old_installed(layout)(bench, folder)
+        old_installed(layout, inside=inside)(bench, folder)
         crashed_in_swap(bench, folder, ("apply", f"{NAME}@{NEW}", "--yes"))
 
     return lead_up

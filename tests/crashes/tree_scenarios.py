@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,11 +26,13 @@ from tests.crashes.engine_judging import ENDED, RECORDING, check_home, explained
 from tests.crashes.harness.fork_client import ForkServer
 from tests.crashes.harness.run import Bench, Command, Outcome
 from tests.crashes.tree_home import (
+    LATER,
     MUTABLE,
     NAME,
     NEW,
     OLD,
     SICK,
+    STOPPED,
     WRITTEN,
     LeadUp,
     deployed,
@@ -54,6 +56,7 @@ class Tree:
 
     `before` and `after` are the versions on the two sides, None for none. An
     adoption is one `had` (its layout before): both sides hold the same to a reader.
+    With `inside` data lies in the tree, and `written` is what programs wrote last.
     """
 
     name: str
@@ -66,6 +69,8 @@ class Tree:
     sides: frozenset[str] = frozenset({"before", "after"})
     returncode: int = 0
     had: str | None = None
+    inside: bool = False
+    written: Mapping[str, bytes] = field(default_factory=lambda: WRITTEN)
     points_max: int = 10
     _told: str | None = None
     _held: bool = False
@@ -121,8 +126,10 @@ class Tree:
             for name in names
         )
         if same and self.before is not None:
-            for name, data in WRITTEN.items():
-                assert (target / name).read_bytes() == data, f"{name} was lost"
+            # Of data inside the old tree may have what was in it when it was exchanged.
+            for name in WRITTEN:
+                allowed = {self.written[name], WRITTEN[name]}
+                assert (target / name).read_bytes() in allowed, f"{name} was lost"
         return same
 
     # -- a fresh process ----------------------------------------------------
@@ -192,7 +199,8 @@ class Tree:
             return
         assert tree is not None, f"the journal says {installed}, and nothing is there"
         assert (folder / "srv" / NAME).is_symlink() is (self.layout == "link")
-        same(expected(folder, installed, self.layout), manifest_of(tree, self.layout))
+        wanted = expected(folder, installed, self.layout, inside=self.inside)
+        same(wanted, manifest_of(tree, self.layout, inside=self.inside))
 
     def _check_adopted(self, folder: Path, *, adopted: bool) -> None:
         tree = tree_at(folder)
@@ -218,8 +226,9 @@ class Tree:
     def _check_data(self, folder: Path) -> None:
         if self.before is None or tree_at(folder) is None:
             return
-        for name, data in WRITTEN.items():
+        for name, data in self.written.items():
             assert (folder / "srv" / NAME / name).read_bytes() == data, f"{name} was lost"
+        assert not (folder / STOPPED).exists(), "who writes the data was not started again"
 
     def _check_beside(self, folder: Path, found: dict[str, Any]) -> None:
         srv, place = folder / "srv", place_in(folder)
@@ -254,9 +263,14 @@ def tree_at(folder: Path) -> Path | None:
     return Path(os.path.realpath(target)) if target.is_dir() else None
 
 
-def manifest_of(tree: Path, layout: str) -> TreeManifest:
+def manifest_of(tree: Path, layout: str, *, inside: bool = False) -> TreeManifest:
     """What a tree holds, without what programs left in it."""
-    return scan_tree(tree, skip=options(layout).skips).manifest
+    what = options(layout, inside=inside)
+
+    def leave(path: bytes, is_folder: bool) -> bool:
+        return what.skips(path, is_folder) or (inside and what.is_mutable(path))
+
+    return scan_tree(tree, skip=leave).manifest
 
 
 def same(expected_: TreeManifest, found: TreeManifest) -> None:
@@ -298,6 +312,7 @@ def tree_scenarios(bench: Bench) -> dict[str, Tree]:
         add("rollback", rollback, new_installed(layout), NEW, OLD)
         add("gc", always("gc"), many_kept(layout), NEW, NEW, points_max=1)
         add("resume", always("resume"), half_swapped(layout), OLD, NEW)
+        _add_inside(add, layout)
     for had, layout in (("tree", "tree"), ("tree", "link"), ("link", "link")):
         made.append(
             Tree(
@@ -312,6 +327,36 @@ def tree_scenarios(bench: Bench) -> dict[str, Tree]:
             )
         )
     return {one.name: one for one in made}
+
+
+def _add_inside(add: Callable[..., None], layout: str) -> None:
+    """The scenarios in which data lies in the tree and is carried."""
+    had = old_installed(layout, inside=True)
+    to_new = always("apply", f"{NAME}@{NEW}", "--yes")
+    add("upgrade, data inside", to_new, had, OLD, NEW, inside=True)
+    sick = always("apply", f"{NAME}@{SICK}", "--yes")
+    old = frozenset({"before"})
+    add(
+        "unhealthy upgrade, data inside",
+        sick,
+        had,
+        OLD,
+        SICK,
+        inside=True,
+        sides=old,
+        returncode=RESTORED,
+    )
+    add(
+        "rollback, data inside",
+        always("rollback", NAME, "--yes"),
+        new_installed(layout, inside=True),
+        NEW,
+        OLD,
+        inside=True,
+        written=LATER,
+    )
+    half = half_swapped(layout, inside=True)
+    add("resume, data inside", always("resume"), half, OLD, NEW, inside=True)
 
 
 def adopting(layout: str) -> Callable[[Path], tuple[str, ...]]:

@@ -178,7 +178,7 @@ class Planner:
             source=point.location,
             point=point.upgrade,
             health=manifest.health if manifest else (),
-            hooks=hooked.hooks if hooked else (),
+            hooks=(*(hooked.hooks if hooked else ()), *found.hooks),
             critical=hooked.critical if hooked else False,
             options=dict(found.options if found.options is not None else options),
         )
@@ -245,7 +245,7 @@ class Planner:
             source=path_text(str(release.payload)),
             critical=manifest.critical,
             health=manifest.health,
-            hooks=manifest.hooks,
+            hooks=(*manifest.hooks, *found.hooks),
             options=dict(found.options if found.options is not None else manifest.options),
         )
         return _Piece(component, found)
@@ -266,7 +266,7 @@ class Planner:
             root_from=found.root_from,
             root=ABSENT,
             from_version=installed.version,
-            hooks=manifest.hooks if manifest else (),
+            hooks=(*(manifest.hooks if manifest else ()), *found.hooks),
             options=dict(found.options if found.options is not None else options),
         )
         return _Piece(component, found)

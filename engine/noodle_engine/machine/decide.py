@@ -229,14 +229,15 @@ def advance(upgrade: Upgrade, now_ms: int) -> Decision:
 def undo_order(upgrade: Upgrade) -> tuple[Step, ...]:
     """The steps the way back has yet to undo, in the order it undoes them.
 
-    All exchanges first, components in reverse; then of each component, in reverse
-    too, its hooks in reverse and what was staged. A hook's undo finds the old in
-    place, of all components, and one that fails leaves no other component new.
+    All exchanges first, components in reverse, each with who writes its target
+    stopped before and started after it; then of each component, in reverse too, its
+    hooks in reverse and what was staged. A hook's undo finds the old in place, of
+    all components, and one that fails leaves no other component new.
     """
     components = [component.name for component in upgrade.plan.components]
     ranked = [
         (
-            step.name is not StepName.SWAP,
+            step.name not in _EXCHANGE,
             -components.index(step.component),
             _UNDO_RANK[step.name],
             -position,
@@ -248,8 +249,11 @@ def undo_order(upgrade: Upgrade) -> tuple[Step, ...]:
     return tuple(step for *_, step in sorted(ranked, key=lambda row: row[:4]))
 
 
+_EXCHANGE = frozenset({StepName.QUIESCE, StepName.SWAP, StepName.UNQUIESCE})
 _UNDO_RANK: dict[StepName, int] = {
+    StepName.QUIESCE: 0,
     StepName.SWAP: 0,
+    StepName.UNQUIESCE: 0,
     StepName.AFTER_SWAP: 1,
     StepName.BEFORE_SWAP: 1,
     StepName.STAGE: 2,
@@ -262,12 +266,21 @@ def _needs_undo(upgrade: Upgrade, step: Step) -> bool:
     if step.name is StepName.SWAP and step.component in upgrade.adopted:
         return False  # a person chose to keep what is there; all else of it is taken back
     state = upgrade.step(step.id)
+    if step.name is StepName.UNQUIESCE:
+        # Its undo stops the writers: before the exchange back, whether they were started
+        # again or not, for nobody knows what started them since.
+        swap = _swap_of(upgrade, step.component)
+        return _needs_undo(upgrade, swap) and not state.taken_back
     if state.attempt == 0 or state.taken_back:
         return False
     if step.name is StepName.STAGE and state.undo_outcome is Outcome.FAILED:
         return False  # its target is old already: the clean-up tries to remove it again
     hook = _hook(upgrade, step)
     return hook is None or hook.undo is not None
+
+
+def _swap_of(upgrade: Upgrade, component: str) -> Step:
+    return _step(upgrade, f"{StepName.SWAP.value}:{component}")
 
 
 def _hook(upgrade: Upgrade, step: Step) -> Hook | None:
@@ -602,7 +615,7 @@ def _note_resumed(upgrade: Upgrade) -> tuple[Event, ...]:
         if upgrade.hold.reason is HoldReason.BACK_OVERDUE:
             return (noted, replace(_stay(upgrade, Message.RELEASE), how=Release.RETRY))
         return ()
-    events: list[Event] = [noted]
+    events: list[Event] = [noted, *_reopened(upgrade)]
     if upgrade.paused:
         events.append(_stay(upgrade, Message.UNPAUSE))
     if upgrade.resumes_without_progress + 1 >= RESUMES_WITHOUT_PROGRESS_MAX:
@@ -611,6 +624,35 @@ def _note_resumed(upgrade: Upgrade) -> tuple[Event, ...]:
     elif _stops_before_first_flip(upgrade):
         events.append(_turn_or_hold(upgrade, Reason.CRASH, "interrupted before the first flip"))
     return tuple(events)
+
+
+def _reopened(upgrade: Upgrade) -> Iterator[StepDone]:
+    """Whoever was stopped for an exchange that is to come may run again: stopped anew.
+
+    The machine may have been started again, or somebody started them.
+    """
+    why = "interrupted: what it stopped may run again"
+    for step in upgrade.plan.steps:
+        state = upgrade.step(step.id)
+        if step.name not in (StepName.QUIESCE, StepName.UNQUIESCE):
+            continue
+        swap = _swap_of(upgrade, step.component)
+        if upgrade.undoing:
+            again = step.name is StepName.UNQUIESCE and state.taken_back
+            again = again and _needs_undo(upgrade, swap)
+        else:
+            again = step.name is StepName.QUIESCE and state.outcome is Outcome.DONE
+            again = again and upgrade.step(swap.id).outcome is not Outcome.DONE
+        if again:
+            undo = upgrade.undoing
+            yield StepDone(
+                step=step.id,
+                key=f"{upgrade.id}:{step.id}" + (":undo" if undo else ""),
+                attempt=state.undo_attempt if undo else state.attempt,
+                undo=undo,
+                outcome=Outcome.FAILED,
+                error=why,
+            )
 
 
 def _stops_before_first_flip(upgrade: Upgrade) -> bool:

@@ -9,7 +9,8 @@ Laws
 P1. plan_hash is the SHA-256 of the canonical JSON of the plan without its
     creation time, so that the same request in the same world has one hash.
 P2. steps are in the order they are done; the way back is computed from what
-    was begun: all exchanges in reverse, then of each component its hooks and stage.
+    was begun: all exchanges in reverse, each between the stopping and the starting
+    of who writes its target, then of each component its hooks and stage.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ class StepName(StrEnum):
     SNAPSHOT = "snapshot"
     STAGE = "stage"
     BEFORE_SWAP = "before-swap"
+    QUIESCE = "quiesce"
     SWAP = "swap"
+    UNQUIESCE = "unquiesce"
     AFTER_SWAP = "after-swap"
     HEALTH = "health"
     RECHECK = "recheck"
@@ -67,9 +70,16 @@ class StepName(StrEnum):
 
 
 class HookPoint(StrEnum):
-    """When a hook runs."""
+    """When a hook runs.
+
+    The two around the exchange itself are a kind's own, not a manifest's: one
+    stops who writes the target, the other starts it again, and each is the
+    other's undo.
+    """
 
     BEFORE_SWAP = "before-swap"
+    QUIESCE = "quiesce"
+    UNQUIESCE = "unquiesce"
     AFTER_SWAP = "after-swap"
     AFTER_COMMIT = "after-commit"
     AFTER_ROLLBACK = "after-rollback"
@@ -80,7 +90,9 @@ _STATE_OF: dict[StepName, State] = {
     StepName.SNAPSHOT: State.VALIDATED,
     StepName.STAGE: State.VALIDATED,
     StepName.BEFORE_SWAP: State.SWAPPING,
+    StepName.QUIESCE: State.SWAPPING,
     StepName.SWAP: State.SWAPPING,
+    StepName.UNQUIESCE: State.SWAPPING,
     StepName.AFTER_SWAP: State.SWAPPING,
     StepName.HEALTH: State.SWAPPING,
     StepName.RECHECK: State.VERIFIED,
@@ -239,7 +251,9 @@ def _steps(components: Sequence[PlanComponent]) -> Iterator[Step]:
         yield _step(StepName.STAGE, component)
     for component in components:
         yield from _hooks(HookPoint.BEFORE_SWAP, component)
+        yield from _hooks(HookPoint.QUIESCE, component)
         yield _step(StepName.SWAP, component)
+        yield from _hooks(HookPoint.UNQUIESCE, component)
         yield from _hooks(HookPoint.AFTER_SWAP, component)
     for component in components:
         if component.root == ABSENT:

@@ -195,7 +195,16 @@ class Upgrade:
                 yield step
 
 
-_TOUCHING = frozenset({StepName.STAGE, StepName.BEFORE_SWAP, StepName.SWAP, StepName.AFTER_SWAP})
+_TOUCHING = frozenset(
+    {
+        StepName.STAGE,
+        StepName.BEFORE_SWAP,
+        StepName.QUIESCE,
+        StepName.SWAP,
+        StepName.UNQUIESCE,
+        StepName.AFTER_SWAP,
+    }
+)
 _CLEAN_UP = frozenset({StepName.POINT, StepName.CLEAN_COMMITTED, StepName.CLEAN_ROLLED_BACK})
 RESUMES_WITHOUT_PROGRESS_MAX = 5
 """How many resumes may end no step before a person is asked, or a clean-up is given up."""

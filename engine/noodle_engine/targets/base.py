@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
 
 from noodle_engine.machine.decide import ProbeAnswer
-from noodle_engine.machine.plan import Diff, Needs, PlanComponent, StepName
+from noodle_engine.machine.plan import Diff, Hook, Needs, PlanComponent, StepName
 from noodle_engine.machine.records import Observation
 
 __all__ = [
@@ -98,7 +98,8 @@ class TargetPlan:
 
     `options` are those that the steps will have: the request's, and what the
     kind settled by looking. `changes` are single differences, for who asks to
-    see them; they are no part of a plan.
+    see them; they are no part of a plan. `hooks` are commands that the exchange needs
+    besides those of the release.
     """
 
     root_from: str
@@ -108,6 +109,7 @@ class TargetPlan:
     notices: tuple[str, ...] = ()
     options: Mapping[str, str] | None = None
     changes: tuple[TargetChange, ...] = ()
+    hooks: tuple[Hook, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

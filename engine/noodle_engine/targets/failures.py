@@ -24,12 +24,12 @@ __all__ = [
     "KindUnknown",
     "KindUnusable",
     "MutableInside",
+    "MutableOutside",
     "OldLost",
     "ParentUnusable",
     "PayloadChanged",
     "PayloadUnusable",
     "PointLost",
-    "QuiesceNotBuilt",
     "SpaceShort",
     "StageUnproven",
     "StagedLost",
@@ -400,18 +400,19 @@ class MutableInside(TargetError):
         )
 
 
-class QuiesceNotBuilt(TargetError):
-    """The release wants its writers stopped for the exchange; this version does not do that yet."""
+class MutableOutside(TargetError):
+    """A release wants data inside of its tree that the tree it replaces keeps outside."""
 
-    code: ClassVar[str] = "quiesce_not_built"
+    code: ClassVar[str] = "mutable_outside"
 
-    def __init__(self, *, path: Path, component: str) -> None:
+    def __init__(self, *, path: Path, component: str, mutable: tuple[str, ...]) -> None:
         super().__init__(
             path=path,
-            problem=f"{component} says `quiesce`, which this version of Noodle does not do yet",
-            cause="its data would be copied while a program writes it",
-            remedy="leave `quiesce` out: mutable paths then live outside of the tree, behind links",
-            data={"component": component},
+            problem=f"the data of {component} lies outside of its tree: {', '.join(mutable)}",
+            cause="with `quiesce` the release wants it inside, and the way back would not find it",
+            remedy="leave `quiesce` and `unquiesce` out, or remove the component, move its data "
+            "and install it anew",
+            data={"component": component, "mutable": list(mutable)},
         )
 
 

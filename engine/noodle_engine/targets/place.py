@@ -48,7 +48,7 @@ ROOT_DIGITS = 16
 """How many digits of its root a kept old version has in its name."""
 FOREIGN_NAMES_MAX = 100
 """How many foreign objects one upgrade may have set aside."""
-_STAGED = re.compile(r"new|old|tree|gone|seed|link-[0-9]+")
+_STAGED = re.compile(r"new|old|tree|gone|seed|link-[0-9]+|carry|\.?carried(-next)?(\.next)?")
 """What steps write in `stage-ID`."""
 
 

@@ -57,9 +57,9 @@ NAMES: dict[type, str] = {
     Outcome: "done failed",
     OnCrash: "forward back",
     Status: "pending in_progress completed failed cancelled rolled_back",
-    StepName: "check snapshot stage before-swap swap after-swap health recheck point after-commit "
-    "after-rollback clean-committed clean-rolled-back",
-    HookPoint: "before-swap after-swap after-commit after-rollback",
+    StepName: "check snapshot stage before-swap quiesce swap unquiesce after-swap health recheck "
+    "point after-commit after-rollback clean-committed clean-rolled-back",
+    HookPoint: "before-swap quiesce unquiesce after-swap after-commit after-rollback",
 }
 LABELS = "upgrade.requested transition step.intent step.done timer decision alert access note"
 PLAN_HASH = "164e7182e8da24c0c726ba7470b980275d45fc1b264651f4f50252e76db18aed"

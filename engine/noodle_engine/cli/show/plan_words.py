@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from noodle_engine.cli.show.terminal import Invocation, clean
 from noodle_engine.cli.show.wording import bytes_words, versions
 from noodle_engine.execute.answers.wording import step_words
-from noodle_engine.machine.plan import ABSENT, StepName
+from noodle_engine.machine.plan import ABSENT, HookPoint, StepName
 
 if TYPE_CHECKING:
     from noodle_engine.execute.answers.views import Difference, PlanView
@@ -111,7 +111,7 @@ def _short(root: str) -> str:
 def _step_words(plan: Plan, step: Step) -> str:
     words = step_words(step.id, undo=False, done=False)
     component = plan.component(step.component)
-    if step.name in (StepName.BEFORE_SWAP, StepName.AFTER_SWAP, StepName.AFTER_COMMIT):
+    if step.name.value in set(HookPoint):
         return f"{words}: {' '.join(component.hooks[step.index].command)}"
     if step.name is StepName.HEALTH:
         check = component.health[step.index]

@@ -31,7 +31,9 @@ _STEPS: dict[StepName, tuple[str, str]] = {
     StepName.SNAPSHOT: ("looking at the old {0}", "the old {0} is known"),
     StepName.STAGE: ("writing the new {0} beside the old", "the new {0} is on disk and proved"),
     StepName.BEFORE_SWAP: ("running {0}'s command before the swap", "{0}'s command has run"),
+    StepName.QUIESCE: ("stopping who writes {0}", "nobody writes {0}"),
     StepName.SWAP: ("exchanging {0}", "{0} is exchanged"),
+    StepName.UNQUIESCE: ("starting who writes {0}", "who writes {0} is started"),
     StepName.AFTER_SWAP: ("running {0}'s command after the swap", "{0}'s command has run"),
     StepName.HEALTH: ("asking whether {0} is healthy", "{0} is healthy"),
     StepName.RECHECK: ("looking at old and new {0} once more", "{0} is as it should be"),
@@ -42,6 +44,8 @@ _STEPS: dict[StepName, tuple[str, str]] = {
     StepName.CLEAN_ROLLED_BACK: ("cleaning up after {0}", "{0} is cleaned up"),
 }
 _UNDONE: dict[StepName, tuple[str, str]] = {
+    StepName.QUIESCE: ("starting who writes {0}", "who writes {0} is started"),
+    StepName.UNQUIESCE: ("stopping who writes {0}", "nobody writes {0}"),
     StepName.SWAP: ("putting the old {0} back", "the old {0} is back"),
     StepName.STAGE: ("removing the staged {0}", "the staged {0} is removed"),
 }

@@ -41,6 +41,7 @@ from noodle_engine.targets.base import (
     TargetPlan,
     TargetRequest,
 )
+from noodle_engine.targets.directory.data import make_data_folders, remove_empty_data_folders
 from noodle_engine.targets.directory.objects import FOLDER_MODE_LINK, forget_manifests
 from noodle_engine.targets.directory.payload import data_link, staged_at, staged_manifest
 from noodle_engine.targets.directory.planning import (
@@ -49,7 +50,6 @@ from noodle_engine.targets.directory.planning import (
     settled_options,
 )
 from noodle_engine.targets.directory.reading import Reader, led_to, link_root, tree_root_in
-from noodle_engine.targets.directory.seeding import make_data_folders, remove_empty_data_folders
 from noodle_engine.targets.exchange.objects import Found, Look
 from noodle_engine.targets.exchange.sight import move
 from noodle_engine.targets.exchange.surroundings import notices_on_folder, refuse_short

@@ -16,6 +16,7 @@ somebody's tree.
 from __future__ import annotations
 
 import os
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from noodle_engine.disk.trees.syncing import fsync_tree, sync_file_system
 from noodle_engine.machine.plan import ABSENT
 from noodle_engine.registry.tree_options import TreeOptions
 from noodle_engine.targets.base import Source, StepContext
-from noodle_engine.targets.directory import seeding
+from noodle_engine.targets.directory.data import Carrying, seed, seed_inside
 from noodle_engine.targets.directory.manifests import manifest_beside
 from noodle_engine.targets.directory.payload import staged_manifest
 from noodle_engine.targets.directory.reading import Reader, led_to, link_root, tree_root_in
@@ -236,7 +237,7 @@ class DirectoryObjects(ABC):
             payload=source.path,
             kept=self._kept,
             sharing=sharing,
-            also=[self._seeding(source)] if new else [],
+            also=[self._seeding(source, path)] if new else [],
             stop=self.context.stop,
             progress=Progressing(self.context.progress, 2 * manifest.bytes),
         )
@@ -253,17 +254,63 @@ class DirectoryObjects(ABC):
             yield KeptTree(tree, manifest)
         yield from kept_trees(self.place, self.reader)
 
-    def _seeding(self, source: Source) -> Callable[[], None]:
+    def _seeding(self, source: Source, path: Path) -> Callable[[], None]:
+        """What gives a new tree at `path` its first data, outside of it or inside."""
         raw = manifest_beside(source.path, self.context.component.options.get(PAYLOAD_OPTION, ""))
         stage = self.place.stage(self.context.upgrade)
+        stop = self.context.stop
 
-        def seed() -> None:
+        def first() -> None:
             if raw is not None:
-                seeding.seed(
-                    self.place, self.options, raw, source.path, stage, stop=self.context.stop
-                )
+                old = self.tree_of(self.place.path)
+                seed(self.place, self.options, raw, source.path, stage, stop=stop)
+                seed_inside(self.options, raw, source.path, stage, old=old, new=path, stop=stop)
 
-        return seed
+        return first
+
+    @property
+    def carries(self) -> bool:
+        """Whether data lies inside of the trees."""
+        return bool(self.options.quiesce)
+
+    def carry(self, beside: Path, *, back: bool) -> None:
+        """Copy the data, or write down what is to be exchanged."""
+        if not self.carries:
+            return
+        live, other = self.tree_of(self.place.path), self.tree_of(beside)
+        source = self.context.source
+        carrying = self._carrying()
+        if back or source is None:
+            carrying.arm()
+            return
+        self.stage()
+        if source.point:
+            carrying.note(other, armed=True)
+        else:
+            carrying.copy(live, other)
+            carrying.note(live, armed=False)
+
+    def carried(self, beside: Path, *, back: bool) -> None:
+        """Exchange what has newer data in the displaced tree."""
+        if not self.carries:
+            return
+        if not back:
+            self._carrying().arm()
+        if kind_of(self.tree_of(beside)) is ObjectKind.FOLDER:
+            self._carrying().exchange(self.tree_of(self.place.path), self.tree_of(beside))
+
+    def is_carried(self, beside: Path) -> bool:
+        """Whether the displaced tree has no newer data."""
+        if not self.carries or kind_of(self.tree_of(beside)) is not ObjectKind.FOLDER:
+            return True
+        left = self._carrying().left(self.tree_of(self.place.path), self.tree_of(beside))
+        return next(left, None) is None
+
+    def _carrying(self) -> Carrying:
+        # Not to be stopped half way: its writers stand still.
+        path, mutable = self.place.path, self.options.mutable
+        stage = self.place.stage(self.context.upgrade)
+        return Carrying(path, mutable, stage, threading.Event())
 
     def old_manifest(self, source: Source) -> TreeManifest:
         """The manifest of the old, to make it anew. Raises OldLost."""

@@ -1,7 +1,8 @@
 """What of a release's tree comes into a target. Pure.
 
 Owns the manifest that is staged: the release's, and in place of each mutable
-path a link to where that path's data lives once, in `.noodle/NAME/data/`. The link
+path a link to where that path's data lives once, in `.noodle/NAME/data/`. Where it
+must lie inside, nothing of it: it is no part of any tree's identity. The link
 is relative, so that a target can be looked at from another root; it depends on
 the layout, for the trees stand at different depths.
 """
@@ -41,9 +42,11 @@ def staged_manifest(
     manifest: TreeManifest, options: TreeOptions, place: Place, tree: Path | None = None
 ) -> TreeManifest:
     """The manifest of what is staged of a release's tree, to stand at `tree`."""
-    if not options.mutable or options.quiesce:
-        return _without(manifest, options.mutable)
     kept = _without(manifest, options.mutable)
+    if not options.mutable:
+        return kept
+    if options.quiesce:
+        return TreeManifest([*kept.entries, *_folders(kept, options)])
     at = staged_at(place, options.layout) if tree is None else tree
     return TreeManifest([*kept.entries, *_links(kept, options, place, at)])
 
@@ -54,10 +57,8 @@ def _without(manifest: TreeManifest, mutable: tuple[bytes, ...]) -> TreeManifest
     return TreeManifest(entry for entry in manifest.entries if not inside(entry.path, mutable))
 
 
-def _links(
-    manifest: TreeManifest, options: TreeOptions, place: Place, tree: Path
-) -> Iterator[TreeEntry]:
-    """The links to the data, and the folders that they lie in, where the release has none."""
+def _folders(manifest: TreeManifest, options: TreeOptions) -> Iterator[TreeEntry]:
+    """The folders that mutable paths lie in, where the release has none."""
     top = manifest.by_path[b""]
     made: set[bytes] = set()
     for path in options.mutable:
@@ -67,5 +68,14 @@ def _links(
                 break
             made.add(parent)
             yield TreeEntry(parent, EntryKind.FOLDER, _FOLDER_MODE, top.uid, top.gid)
+
+
+def _links(
+    manifest: TreeManifest, options: TreeOptions, place: Place, tree: Path
+) -> Iterator[TreeEntry]:
+    """The links to the data, and the folders that they lie in."""
+    yield from _folders(manifest, options)
+    top = manifest.by_path[b""]
+    for path in options.mutable:
         text = os.fsencode(data_link(place, tree, path))
         yield TreeEntry(path, EntryKind.LINK, 0, top.uid, top.gid, link=text)

@@ -27,7 +27,7 @@ from noodle_engine.disk.trees.manifest import (
     compare,
     name_text,
 )
-from noodle_engine.machine.plan import ABSENT, Diff, Needs
+from noodle_engine.machine.plan import ABSENT, Diff, Hook, HookPoint, Needs
 from noodle_engine.machine.records import Observation
 from noodle_engine.machine.text import path_text
 from noodle_engine.registry.tree_options import TreeOptions
@@ -38,6 +38,7 @@ from noodle_engine.targets.base import (
     TargetPlan,
     TargetRequest,
 )
+from noodle_engine.targets.directory.data import size_inside
 from noodle_engine.targets.directory.manifests import manifest_beside
 from noodle_engine.targets.directory.objects import PAYLOAD_OPTION, DirectoryObjects, kept_trees
 from noodle_engine.targets.directory.payload import staged_manifest
@@ -58,9 +59,9 @@ from noodle_engine.targets.exchange.surroundings import (
 )
 from noodle_engine.targets.failures import (
     MutableInside,
+    MutableOutside,
     PayloadUnusable,
     PointLost,
-    QuiesceNotBuilt,
     TargetChanged,
     TargetHasMount,
     TargetWrongType,
@@ -78,8 +79,6 @@ _FOLDER_BYTES = 4096
 def plan_directory(request: TargetRequest, place: Place, reader: Reader) -> TargetPlan:
     """Say what an upgrade would do. Raises a failure that names why it cannot be done."""
     options = settled_options(TreeOptions.from_text(request.options), place)
-    if options.quiesce:
-        raise QuiesceNotBuilt(path=place.path, component=request.component)
     reader.options = options
     found = refuse_unusable(place, reader, going_back=request.new is None or request.new.point)
     check_owner(place, request.home_log, take_over=request.take_over)
@@ -105,6 +104,7 @@ def plan_directory(request: TargetRequest, place: Place, reader: Reader) -> Targ
             notices=tuple(notices),
             options=text,
             changes=tuple(_told(changes)),
+            hooks=_around_exchange(options, found),
         )
     raw = manifest_beside(source.path, source.content)
     if raw is None:
@@ -113,11 +113,11 @@ def plan_directory(request: TargetRequest, place: Place, reader: Reader) -> Targ
             payload=source.path,
             found="without the manifest that it was registered with",
         )
-    _refuse_mutable_inside(request.component, place, found, options)
+    _refuse_mutable_elsewhere(request.component, place, found, options)
     new = staged_manifest(raw, options, place)
     changes = compare(old, new)
     copied, shared, inodes = _to_write(place, reader, source, old=old, new=new)
-    needs = _needs(place, new, copied, inodes)
+    needs = _needs(place, new, *_with_data(place, found, options, copied, inodes))
     refuse_short(place, needs)
     return TargetPlan(
         root_from=found.root,
@@ -127,6 +127,7 @@ def plan_directory(request: TargetRequest, place: Place, reader: Reader) -> Targ
         notices=(*notices, *_owners(place, found, new)),
         options={**text, PAYLOAD_OPTION: source.content},
         changes=tuple(_told(changes)),
+        hooks=_around_exchange(options, found),
     )
 
 
@@ -150,10 +151,11 @@ def check(context: StepContext, place: Place, objects: DirectoryObjects) -> Obse
         _point_manifest(place, objects.reader, source)
     elif source is not None:
         new = objects.manifest_of(source)
-        _refuse_mutable_inside(context.component.name, place, found, objects.options)
+        _refuse_mutable_elsewhere(context.component.name, place, found, objects.options)
         old = _manifest_of(objects.reader, found)
         copied, _, inodes = _to_write(place, objects.reader, source, old=old, new=new)
-        refuse_short(place, _needs(place, new, copied, inodes))
+        with_data = _with_data(place, found, objects.options, copied, inodes)
+        refuse_short(place, _needs(place, new, *with_data))
     return found.observation
 
 
@@ -200,24 +202,45 @@ def _refuse_mounts_in(place: Place, tree: Path) -> None:
             raise TargetHasMount(path=place.path, mount=mount.point)
 
 
-def _refuse_mutable_inside(
+def _refuse_mutable_elsewhere(
     component: str, place: Place, found: Found, options: TreeOptions
 ) -> None:
-    """Refuse a release whose mutable paths are in the old tree: their data would stay there."""
-    if found.is_absent or options.quiesce:
+    """Refuse a release whose mutable paths are where it will not look for them.
+
+    Inside of the old tree the data would stay there; outside it would not come in.
+    """
+    if found.is_absent:
         return
-    tree = place.path
-    if found.kind is ObjectKind.LINK:
-        tree = led_to(place.parent, link_text(place.path))
-    inside = []
+    tree = _tree_at(place, found)
+    inside: list[str] = []
+    outside: list[str] = []
     for path in options.mutable:
         there = tree / os.fsdecode(path)
-        kind = kind_of(there)
-        if kind is ObjectKind.ABSENT or leads_to_data(place, there, path):
+        if kind_of(there) is ObjectKind.ABSENT:
             continue
-        inside.append(name_text(path))
-    if inside:
+        (outside if leads_to_data(place, there, path) else inside).append(name_text(path))
+    if options.quiesce and outside:
+        raise MutableOutside(path=place.path, component=component, mutable=tuple(outside))
+    if inside and not options.quiesce:
         raise MutableInside(path=place.path, component=component, mutable=tuple(inside))
+
+
+def _tree_at(place: Place, found: Found) -> Path:
+    """The tree that is found at the target."""
+    if found.kind is ObjectKind.LINK:
+        return led_to(place.parent, link_text(place.path))
+    return place.path
+
+
+def _around_exchange(options: TreeOptions, found: Found) -> tuple[Hook, ...]:
+    """The commands that stop and start who writes a tree that is there."""
+    if not options.quiesce or found.is_absent:
+        return ()
+    stop, start = options.quiesce, options.unquiesce
+    return (
+        Hook(HookPoint.QUIESCE, stop, undo=start),
+        Hook(HookPoint.UNQUIESCE, start, undo=stop),
+    )
 
 
 def leads_to_data(place: Place, there: Path, path: bytes) -> bool:
@@ -308,6 +331,16 @@ def _to_write(
                 copied += entry.size
     saved = linked if sharing is Sharing.HARD_LINK else 0
     return copied, shared, len(new.entries) - saved
+
+
+def _with_data(
+    place: Place, found: Found, options: TreeOptions, copied: int, inodes: int
+) -> tuple[int, int]:
+    """What is to be written with the data that is carried into the new tree."""
+    if found.is_absent:
+        return copied, inodes
+    size, count = size_inside(options, _tree_at(place, found))
+    return copied + size, inodes + count
 
 
 def _same_device(one: Path, other: Path) -> bool:

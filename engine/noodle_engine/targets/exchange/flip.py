@@ -61,6 +61,7 @@ def swap(exchange: Exchange) -> Observation:
     seen = look_at(exchange)
     if _happened(exchange, seen):
         fsync_folder(exchange.place.parent)
+        exchange.objects.carried(exchange.beside, back=False)
         return seen.target.observation
     if seen.target.root == ABSENT != old and seen.beside.root == old:
         put_old_back(exchange)
@@ -76,7 +77,7 @@ def swap(exchange: Exchange) -> Observation:
     elif old == ABSENT:
         _bring_in(exchange, expected=old)
     else:
-        _exchange(exchange, seen)
+        _carry_over(exchange, seen, back=False)
     fsync_folder(exchange.place.parent)
     return Observation(ABSENT) if new == ABSENT else seen.beside.observation
 
@@ -89,6 +90,14 @@ def _happened(exchange: Exchange, seen: Sight) -> bool:
     if new == ABSENT:  # nothing there: only what was moved beside tells who did it
         return old == ABSENT or seen.beside.is_known
     return True
+
+
+def _carry_over(exchange: Exchange, seen: Sight, *, back: bool) -> None:
+    """Exchange the names, and what programs wrote with them."""
+    exchange.objects.carry(exchange.beside, back=back)
+    _exchange(exchange, seen)
+    fsync_folder(exchange.place.parent)
+    exchange.objects.carried(exchange.beside, back=back)
 
 
 def _exchange(exchange: Exchange, seen: Sight) -> None:
@@ -148,6 +157,8 @@ def unswap(exchange: Exchange) -> Observation:
     seen = _seen_whole(exchange)
     notes: dict[str, str] = {}
     if seen.target.root == old:
+        if is_ours(exchange, seen.beside):
+            exchange.objects.carried(exchange.beside, back=True)
         _clear_stranger(exchange, seen, notes)
     elif seen.target.root == new and old == ABSENT:
         _free_beside(exchange, seen, notes)
@@ -157,7 +168,7 @@ def unswap(exchange: Exchange) -> Observation:
         if new != ABSENT:
             notes["recreated"] = "old"
     elif seen.target.root == new and seen.beside.root == old:
-        _exchange(exchange, seen)
+        _carry_over(exchange, seen, back=True)
     else:
         _restore(exchange, seen, notes)
     fsync_folder(exchange.place.parent)
@@ -225,9 +236,14 @@ def _restore(exchange: Exchange, seen: Sight, notes: dict[str, str]) -> None:
     if seen.target.is_absent:
         _bring_in(exchange, expected=ABSENT)
         return
+    ours = seen.target.root == exchange.new
+    if ours:
+        exchange.objects.carry(exchange.beside, back=True)
     exchange_names(exchange.beside, exchange.place.path)
     fsync_folder(exchange.place.parent)
     displaced = exchange.objects.find(exchange.beside, Look.STAMPS)
+    if ours and is_ours(exchange, displaced):
+        exchange.objects.carried(exchange.beside, back=True)
     if displaced.root == old and displaced.kind is ObjectKind.LINK:
         exchange.objects.discard(exchange.beside)  # what it led to has been made again
     elif not is_ours(exchange, displaced):
@@ -257,6 +273,8 @@ def probe_swap(exchange: Exchange) -> tuple[ProbeAnswer, Found]:
     seen = look_at(exchange)
     if _happened(exchange, seen):
         fsync_folder(exchange.place.parent)
+        if not exchange.objects.is_carried(exchange.beside):
+            return ProbeAnswer.NOT_DONE, seen.target  # swap ends what is left of it
         return ProbeAnswer.DONE, seen.target
     if seen.target.root == old:
         return ProbeAnswer.NOT_DONE, seen.target

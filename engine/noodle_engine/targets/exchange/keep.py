@@ -56,8 +56,8 @@ def recheck(exchange: Exchange) -> Observation:
 def _recreate(exchange: Exchange) -> Observation:
     """Make the new again, under the very root that was proved, where nothing is now."""
     source = exchange.context.source
-    if source is None or source.point:
-        raise FlipLost(path=exchange.place.path, found=ABSENT)
+    if source is None or source.point or exchange.objects.carries:
+        raise FlipLost(path=exchange.place.path, found=ABSENT)  # what programs wrote is gone too
     staged, made = exchange.objects.write_new(source)
     if made.root != exchange.new:
         raise FlipLost(path=exchange.place.path, found=ABSENT)

@@ -114,6 +114,26 @@ class Objects(Protocol):
         Raises OldLost too, if it cannot be made from `source`.
         """
 
+    @property
+    def carries(self) -> bool:
+        """Whether what programs wrote into the object has to come into the next one."""
+
+    def carry(self, beside: Path, *, back: bool) -> None:
+        """Before the exchange: what programs wrote comes to the object beside, or will.
+
+        Their writers stand still. Nothing of the object at the target changes. `back`
+        says that the old is put back. Twice is once. Raises StageUnproven, a disk failure.
+        """
+
+    def carried(self, beside: Path, *, back: bool) -> None:
+        """After the exchange: what `carry` left to be done, durably. Twice is once.
+
+        With `back` the old is in place again, or never left it.
+        """
+
+    def is_carried(self, beside: Path) -> bool:
+        """Whether nothing is left for `carried` to do."""
+
     def prove(self, path: Path) -> Found:
         """Make the object at `path` durable, and read it from the disk."""
 

@@ -82,6 +82,22 @@ class FileObjects:
             raise OldLost(path=self.place.path, expected=self.context.expected_old, why=why)
         return self._write(source, "old", attributes)
 
+    @property
+    def carries(self) -> bool:
+        """No: nobody's data is in a file that is exchanged whole."""
+        return False
+
+    def carry(self, beside: Path, *, back: bool) -> None:
+        """Nothing to do."""
+
+    def carried(self, beside: Path, *, back: bool) -> None:
+        """Nothing to do."""
+
+    def is_carried(self, beside: Path) -> bool:
+        """Nothing was to be done."""
+        del beside
+        return True
+
     def prove(self, path: Path) -> Found:
         """Make a file durable, and read it from the disk."""
         kind = kind_of(path)

@@ -1,0 +1,364 @@
+"""The data of a program: paths of a tree that outlast every release.
+
+Owns where it begins and how it comes from one tree into the next. Where it lives
+outside of the tree, in `data/`, it is copied from the release once, where nothing
+is yet; no later release and no way back touches it. Where it must lie inside, its
+writers are stopped for the exchange, and it is carried:
+
+    into a tree of a release    copied before the exchange, so that the target is whole at
+                                each moment; proved, and durable
+    into a tree that was kept   exchanged after the exchange with what that tree has: no
+                                space is needed, and until then it has its data of then
+
+So is the way back of the first. Which objects are the data of then, by their inodes,
+is written down before, in `stage-ID/carried`: whoever goes on after a crash knows what
+is carried already, and the way back has nothing to write.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from noodle_engine.disk.files import ObjectKind, kind_of, link_text, status_of, sync_file
+from noodle_engine.disk.names import (
+    exchange,
+    fsync_folder,
+    make_folder,
+    remove_empty_folder,
+    rename_noreplace,
+    unlink_quietly,
+)
+from noodle_engine.disk.trees.build import (
+    OpenTree,
+    copy_file,
+    finish_folders,
+    make_tree_folders,
+    place_link,
+    remove_tree,
+)
+from noodle_engine.disk.trees.manifest import EntryKind, TreeEntry, TreeManifest, name_text
+from noodle_engine.disk.trees.reading import Digests, read_files
+from noodle_engine.disk.trees.scan import check_tree, scan_tree
+from noodle_engine.disk.trees.syncing import fsync_tree, sync_file_system
+from noodle_engine.disk.trees.walk import walk_tree
+from noodle_engine.disk.whole import read_whole, write_whole
+from noodle_engine.registry.tree_options import TreeOptions
+from noodle_engine.targets.exchange.sight import move
+from noodle_engine.targets.failures import StageUnproven
+from noodle_engine.targets.place import Place
+
+__all__ = [
+    "Carrying",
+    "make_data_folders",
+    "remove_empty_data_folders",
+    "seed",
+    "seed_inside",
+    "size_inside",
+]
+
+_NOTE: Final = "carried"
+_NOTE_TO_COME: Final = "carried-next"
+_NOTE_BYTES_MAX: Final = 1024 * 1024
+_FOLDER_MODE = 0o755
+
+
+def seed(
+    place: Place,
+    options: TreeOptions,
+    release: TreeManifest,
+    payload: Path,
+    stage: Path,
+    *,
+    stop: threading.Event,
+) -> None:
+    """Give every mutable path that has no data yet what the release has there.
+
+    A path that the release does not have becomes an empty folder. On return all
+    is durable.
+
+    Raises a disk failure; then some paths have their data.
+    """
+    for path in options.mutable if not options.quiesce else ():
+        there = place.data / Path(*map(_text, path.split(b"/")))
+        if kind_of(there) is not ObjectKind.ABSENT:
+            continue
+        make_data_folders(place, path)
+        begun = stage / "seed"
+        _remove(begun)
+        _write(begun, _part(release, path), payload, path, stop)
+        _sync(begun)  # before it has its name: nobody seeds a path that is there
+        move(begun, there)  # whoever made it meanwhile has made it
+
+
+def seed_inside(
+    options: TreeOptions,
+    release: TreeManifest,
+    payload: Path,
+    stage: Path,
+    *,
+    old: Path,
+    new: Path,
+    stop: threading.Event,
+) -> None:
+    """Give every path whose data lies inside, and that `old` does not have, what the release has.
+
+    `new` is a tree that is being built. Nothing is durable. Raises a disk failure.
+    """
+    for path in options.mutable if options.quiesce else ():
+        if _there(old, path) is not None:
+            continue  # it is carried when its writers stand still
+        begun = stage / "seed"
+        _remove(begun)
+        _write(begun, _part(release, path), payload, path, stop)
+        rename_noreplace(begun, new / os.fsdecode(path))
+
+
+def size_inside(options: TreeOptions, tree: Path) -> tuple[int, int]:
+    """Bytes and inodes of the data that lies inside of a tree. Raises DiskError."""
+    size = inodes = 0
+    for path in options.mutable if options.quiesce else ():
+        there = _there(tree, path)
+        if there is None:
+            continue
+        inodes += 1
+        if kind_of(there) is ObjectKind.FOLDER:
+            sizes: list[int] = []
+
+            def file(_: bytes, status: os.stat_result, sizes: list[int] = sizes) -> None:
+                sizes.append(status.st_size)
+
+            found = walk_tree(there, file=file)
+            size += sum(sizes)
+            inodes += len(sizes) + len(found.folders) + len(found.links)
+        else:
+            size += status_of(there).st_size
+    return size, inodes
+
+
+@dataclass(frozen=True, slots=True)
+class Carrying:
+    """The data inside, between two trees of one upgrade, while nobody writes it.
+
+    `target` is how failures call it; `stage` is the upgrade's own folder.
+    """
+
+    target: Path
+    mutable: Sequence[bytes]
+    stage: Path
+    stop: threading.Event
+
+    def copy(self, live: Path, new: Path) -> None:
+        """Make the data of `live` that of `new` too: durable and read back.
+
+        What an interrupted call has left in `new` is replaced. A path that `live`
+        does not have stays as `new` has it. Raises StageUnproven if it changed
+        meanwhile: somebody still writes. Else a disk failure.
+        """
+        for path in self.mutable:
+            there = _there(live, path)
+            if there is None:
+                continue
+            begun = self.stage / "carry"
+            _remove(begun)
+            part = self._part(live, there, path)
+            if part is None:
+                raise self._changed(path)
+            self._copied(part, live, path, begun)
+            wanted = new / os.fsdecode(path)
+            _remove(wanted)
+            move(begun, wanted)
+
+    def _copied(
+        self, part: TreeManifest | TreeEntry, live: Path, path: bytes, begun: Path
+    ) -> None:
+        """Copy what is to be as `part` says, durably; raises StageUnproven if it is not."""
+        _write(begun, part, live, path, self.stop)
+        _sync(begun)
+        if isinstance(part, TreeManifest):
+            checked = check_tree(begun, part, full=True, from_disk=True, stop=self.stop)
+            same = not checked.changes and not checked.extras
+        else:
+            name = os.fsencode(begun.name)
+            made = self._part(begun.parent, begun, name)
+            same = isinstance(made, TreeEntry) and made.identity == part.identity
+        if not same:
+            raise self._changed(path)
+
+    def _part(self, tree: Path, there: Path, path: bytes) -> TreeManifest | TreeEntry | None:
+        """What stands at a path: a tree of its own, one entry, or what is neither."""
+        match kind_of(there):
+            case ObjectKind.FOLDER:
+                return scan_tree(there, stop=self.stop).manifest
+            case ObjectKind.LINK:
+                status = status_of(there)
+                text = os.fsencode(link_text(there))
+                return TreeEntry(path, EntryKind.LINK, 0, status.st_uid, status.st_gid, link=text)
+            case ObjectKind.FILE:
+                job = (path, status_of(there))
+                read = read_files(tree, [job], digests=Digests.LOCAL, from_disk=True, may_go=True)
+                return read[0].entry if read else None
+            case _:
+                return None
+
+    def _changed(self, path: bytes) -> StageUnproven:
+        return StageUnproven(
+            path=self.target,
+            expected="data that nobody writes",
+            found=f"that {name_text(path)} changed while it was copied",
+        )
+
+    def note(self, tree: Path, *, armed: bool) -> None:
+        """Write down, durably, which objects are the data of `tree`, that of then.
+
+        It counts once it is `armed`: from the moment at which that tree has been, or is
+        about to be, exchanged for one with newer data.
+        """
+        known = {}
+        for path in self.mutable:
+            there = _there(tree, path)
+            if there is not None:
+                known[os.fsdecode(path)] = _identity(there)
+        name = _NOTE if armed else _NOTE_TO_COME
+        write_whole(self.stage / name, orjson.dumps(known), 0o600, replace=True)
+
+    def arm(self) -> None:
+        """From here on the note counts. It takes no space; twice is once."""
+        if kind_of(self.stage / _NOTE_TO_COME) is ObjectKind.FILE:
+            move(self.stage / _NOTE_TO_COME, self.stage / _NOTE)
+
+    def left(self, live: Path, displaced: Path) -> Iterator[tuple[Path, Path]]:
+        """Where `live` has the data of then, or none, and the displaced tree newer data."""
+        then = self._noted()
+        if then is None:
+            return
+        for path in self.mutable:
+            here, there = _there(live, path), _there(displaced, path)
+            if there is None or _identity(there) == then.get(path):
+                continue
+            if here is None or _identity(here) == then.get(path):
+                yield live / os.fsdecode(path), there
+
+    def exchange(self, live: Path, displaced: Path) -> None:
+        """Bring newer data from the displaced tree into `live`, durably.
+
+        What `live` had there goes to the other. Twice is once; it takes no space.
+        """
+        for here, there in list(self.left(live, displaced)):
+            if not rename_noreplace(there, here):
+                exchange(there, here)
+            fsync_folder(here.parent)
+            fsync_folder(there.parent)
+
+    def _noted(self) -> dict[bytes, tuple[int, int]] | None:
+        data = read_whole(self.stage / _NOTE, bytes_max=_NOTE_BYTES_MAX)
+        if data is None:
+            return None
+        known = orjson.loads(data)  # written whole, or not at all
+        return {os.fsencode(name): (one[0], one[1]) for name, one in known.items()}
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = status_of(path)
+    return status.st_dev, status.st_ino
+
+
+def _there(tree: Path, path: bytes) -> Path | None:
+    """What stands at a path of a tree, no link followed on the way; None for nothing."""
+    at = tree
+    for name in path.split(b"/"):
+        if kind_of(at) is not ObjectKind.FOLDER:
+            return None
+        at = at / os.fsdecode(name)
+    return None if kind_of(at) is ObjectKind.ABSENT else at
+
+
+def make_data_folders(place: Place, path: bytes) -> None:
+    """Make `data` and the folders in it that a mutable path lies in, durably."""
+    place.make_room()
+    folder = place.data
+    make_folder(folder, _FOLDER_MODE)
+    for name in path.split(b"/")[:-1]:
+        folder = folder / _text(name)
+        make_folder(folder, _FOLDER_MODE)
+
+
+def remove_empty_data_folders(place: Place, path: bytes) -> None:
+    """Remove the folders that `make_data_folders` made, where nothing is in them, durably."""
+    folder = place.data / os.fsdecode(path)
+    while folder != place.room:
+        folder = folder.parent
+        if folder == place.room or not remove_empty_folder(folder):
+            return
+        fsync_folder(folder.parent)
+
+
+def _part(release: TreeManifest, path: bytes) -> TreeManifest | TreeEntry:
+    """What the release has at a path: one entry, or a tree of its own."""
+    entry = release.by_path.get(path)
+    if entry is not None and entry.kind is not EntryKind.FOLDER:
+        return entry
+    top = release.by_path[b""]
+    if entry is None:
+        return TreeManifest([TreeEntry(b"", EntryKind.FOLDER, _FOLDER_MODE, top.uid, top.gid)])
+    start = path + b"/"
+    return TreeManifest(
+        one._replace(path=one.path[len(start) :])
+        for one in release.entries
+        if one.path == path or one.path.startswith(start)
+    )
+
+
+def _write(
+    begun: Path,
+    part: TreeManifest | TreeEntry,
+    payload: Path,
+    path: bytes,
+    stop: threading.Event,
+) -> None:
+    with OpenTree(payload) as source:
+        if isinstance(part, TreeEntry):
+            if part.kind is EntryKind.LINK:
+                place_link(begun, part)
+            else:
+                copy_file(source.spot(path), begun, part, stop=stop)
+            return
+        make_tree_folders(begun, part)
+        with OpenTree(begun) as new:
+            for entry in part.entries:
+                if entry.kind is EntryKind.LINK:
+                    place_link(new.spot(entry.path), entry)
+                elif entry.kind is EntryKind.FILE:
+                    there = path + b"/" + entry.path
+                    copy_file(source.spot(there), new.spot(entry.path), entry, stop=stop)
+    finish_folders(begun, part)
+
+
+def _sync(path: Path) -> None:
+    """Make what is at `path` durable, links too: only a sync of the whole does that."""
+
+    def one_by_one() -> None:
+        if kind_of(path) is ObjectKind.FOLDER:
+            fsync_tree(path)
+        elif kind_of(path) is ObjectKind.FILE:
+            sync_file(path)
+
+    sync_file_system(path.parent, fall_back=one_by_one)
+
+
+def _remove(path: Path) -> None:
+    if kind_of(path) is ObjectKind.FOLDER:
+        remove_tree(path)
+    else:
+        unlink_quietly(path)
+    fsync_folder(path.parent)
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")

@@ -1,0 +1,148 @@
+"""Who writes a target stands still while it is exchanged, whatever happens in between.
+
+The law is held against a world of one bit: whether the writers run. A crash, which
+may be a machine that is started again, lets them run.
+"""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from noodle_engine.machine.decide import Do, Probe, ProbeAnswer, Probed, ReleaseHold, TurnBack
+from noodle_engine.machine.failures import MessageRefused
+from noodle_engine.machine.plan import Hook, HookPoint, StepName
+from noodle_engine.machine.records import Observation
+from noodle_engine.machine.states import TERMINAL, OnCrash, Reason, Release, State
+from tests.unit.machine.drive import HEALTH, RESTART, Driven, component, plan_of
+
+AROUND = (
+    Hook(HookPoint.QUIESCE, ("stop",), undo=("start",)),
+    Hook(HookPoint.UNQUIESCE, ("start",), undo=("stop",)),
+)
+PLAN = plan_of(
+    component("web", hooks=(RESTART, *AROUND)), component("api", hooks=AROUND, health=(HEALTH,))
+)
+STEPS_MAX = 400
+
+
+class World:
+    """The upgrade, and of each component whether its writers run and its target is new."""
+
+    def __init__(self, on_crash: OnCrash) -> None:
+        self.driven = Driven.of(PLAN, on_crash)
+        self.running = {"web": True, "api": True}
+        self.new = {"web": False, "api": False}
+        self.driven.begin()
+
+    def perform(self, *, fails: bool) -> None:
+        """Do the step under way; one that fails may have had its effect."""
+        self._effect()
+        self.driven.done(error="it failed" if fails else None)
+
+    def _effect(self) -> None:
+        action = self.driven.action
+        assert isinstance(action, Do)
+        component = action.step.component
+        match action.step.name, action.undo:
+            case (StepName.QUIESCE, False) | (StepName.UNQUIESCE, True):
+                self.running[component] = False
+            case (StepName.UNQUIESCE, False) | (StepName.QUIESCE, True):
+                self.running[component] = True
+            case StepName.SWAP, undo:
+                assert not self.running[component], f"{action.step.id} while they write"
+                self.new[component] = not undo
+
+    def crash(self, *, performed: bool) -> None:
+        """The process dies, its step done or not, and another takes it up."""
+        if performed and isinstance(self.driven.action, Do):
+            self._effect()
+        self.running = dict.fromkeys(self.running, True)
+        self.driven.resume()
+        self.probe()
+
+    def probe(self) -> None:
+        """Say how far what is in doubt came."""
+        while isinstance(self.driven.action, Probe):
+            step = self.driven.action.step
+            if step.name is StepName.SWAP and self.new[step.component]:
+                there = Observation(f"new {step.component}")
+                self.driven.say(Probed(step.id, ProbeAnswer.DONE, there))
+            else:
+                self.driven.say(Probed(step.id, ProbeAnswer.NOT_DONE))
+
+    def release(self) -> None:
+        """A person lets it be tried once more."""
+        self.driven.say(ReleaseHold(Release.RETRY))
+        self.probe()
+
+
+def test_the_order_of_both_ways() -> None:
+    driven = Driven.of(PLAN)
+    driven.until_step("health:api:0")
+    driven.done(error="sick")
+    driven.to_rest()
+    steps = driven.done_steps
+    around = steps[steps.index("quiesce:web:1") : steps.index("after-swap:web:0") + 1]
+    assert around == ["quiesce:web:1", "swap:web", "unquiesce:web:2", "after-swap:web:0"]
+    back = steps[steps.index("unquiesce:api:1") + 1 :]
+    assert back[:7] == [
+        "undo unquiesce:api:1",
+        "undo swap:api",
+        "undo quiesce:api:0",
+        "undo unquiesce:web:2",
+        "undo swap:web",
+        "undo quiesce:web:1",
+        "undo stage:api",
+    ]
+
+
+def test_writers_that_stood_still_before_a_crash_are_stopped_anew() -> None:
+    driven = Driven.of(PLAN)
+    driven.until_step("swap:web")
+    driven.resume()
+    driven.say(Probed("swap:web", ProbeAnswer.NOT_DONE))
+    assert driven.step == "quiesce:web:1"
+
+
+def test_a_command_that_does_not_stop_them_turns_back_and_starts_them() -> None:
+    driven = Driven.of(PLAN)
+    driven.until_step("quiesce:web:1")
+    driven.done(error="no such service")
+    assert driven.going_back
+    assert driven.step == "undo quiesce:web:1".removeprefix("undo ")
+    driven.to_rest()
+    assert driven.upgrade.state is State.ROLLED_BACK
+    assert "swap:web" not in driven.done_steps
+
+
+@settings(max_examples=400)
+@given(
+    st.sampled_from(OnCrash),
+    st.lists(
+        st.sampled_from(["done"] * 12 + ["fails", "crash", "crash performed", "abort"]),
+        max_size=80,
+    ),
+)
+def test_nothing_is_exchanged_while_they_write_and_they_run_at_the_end(
+    on_crash: OnCrash, events: list[str]
+) -> None:
+    world = World(on_crash)
+    for event in [*events, *["done"] * STEPS_MAX]:
+        if world.driven.hold is not None:
+            world.release()
+        if world.driven.action is None:
+            break
+        match event:
+            case "done" | "fails":
+                world.perform(fails=event == "fails")
+            case "abort":
+                try:
+                    world.driven.say(TurnBack(Reason.CANCELLED))
+                except MessageRefused:
+                    continue
+            case _:
+                world.crash(performed=event == "crash performed")
+    assert world.driven.upgrade.state in TERMINAL
+    assert world.running == {"web": True, "api": True}
+    assert set(world.new.values()) == {world.driven.upgrade.state is State.COMMITTED}

@@ -1,0 +1,228 @@
+"""Data that lies inside of a tree: copied while its writers stand still, and never lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from noodle_engine.machine.decide import ProbeAnswer
+from noodle_engine.machine.plan import HookPoint, StepName
+from noodle_engine.registry.tree_options import TreeOptions
+from noodle_engine.targets.base import Source
+from noodle_engine.targets.failures import MutableOutside, StageUnproven
+from tests.unit.targets.tree_site import NEW, OLD, TreeSite, location_of
+
+INSIDE = TreeOptions.of(
+    layout="tree",
+    mutable=["uploads/", "conf/site.toml"],
+    unmanaged=[],
+    immutable=False,
+    quiesce=["stop"],
+    unquiesce=["start"],
+)
+DELIVERED = {"uploads/welcome.txt": b"hello", "conf/site.toml": b"as delivered"}
+WRITTEN = {"uploads/mine.txt": b"a visitor's", "conf/site.toml": b"edited"}
+LATER = {"uploads/mine.txt": b"once more", "conf/site.toml": b"edited again"}
+
+
+def write(tree: Path, data: dict[str, bytes]) -> None:
+    for name, content in data.items():
+        (tree / name).write_bytes(content)
+
+
+def read(tree: Path, data: dict[str, bytes]) -> dict[str, bytes]:
+    return {name: (tree / name).read_bytes() for name in data}
+
+
+def installed(folder: Path, layout: str) -> TreeSite:
+    """1.0.0, with what programs wrote."""
+    site = TreeSite(
+        folder,
+        layout,
+        old=None,
+        new={**OLD, **DELIVERED},
+        options=INSIDE,
+        from_version=None,
+        to_version="1.0.0",
+        upgrade="01" + "A" * 24,
+    )
+    site.until(StepName.CLEAN_COMMITTED)
+    write(site.path, WRITTEN)
+    return site
+
+
+def upgrade(folder: Path, layout: str) -> TreeSite:
+    """To 1.1.0; the old is what `installed` left."""
+    first = installed(folder, layout)
+    assert first.context.staged is not None
+    return TreeSite(
+        folder,
+        layout,
+        old=None,
+        new={**NEW, **DELIVERED},
+        options=INSIDE,
+        installed=(first.context.staged.root, first.context.component.root),
+    )
+
+
+layouts = pytest.mark.parametrize("layout", ["tree", "link"])
+
+
+@layouts
+def test_a_first_install_has_the_data_of_its_release(tmp_path: Path, layout: str) -> None:
+    first = installed(tmp_path, layout)
+    assert (first.path / "uploads" / "welcome.txt").read_bytes() == b"hello"
+    assert not first.plan.hooks  # nobody writes what is not there
+
+
+@layouts
+def test_the_exchange_stands_between_stopping_and_starting(tmp_path: Path, layout: str) -> None:
+    site = upgrade(tmp_path, layout)
+    assert [(one.at, one.command, one.undo) for one in site.plan.hooks] == [
+        (HookPoint.QUIESCE, ("stop",), ("start",)),
+        (HookPoint.UNQUIESCE, ("start",), ("stop",)),
+    ]
+
+
+@layouts
+def test_data_comes_along_and_comes_back(tmp_path: Path, layout: str) -> None:
+    site = upgrade(tmp_path, layout)
+    site.until(StepName.STAGE)
+    write(site.path, {"uploads/late.txt": b"written after staging"})
+    site.do(StepName.SWAP)
+    both = {**WRITTEN, "uploads/late.txt": b"written after staging"}
+    assert read(site.path, both) == both
+    assert (site.path / "app.py").read_bytes() == b"new!"
+    write(site.path, LATER)
+    site.back()
+    assert (site.path / "app.py").read_bytes() == b"old"
+    assert read(site.path, LATER) == LATER
+    assert not site.beside_names()
+
+
+@layouts
+def test_a_rollback_takes_the_newest_data_to_the_kept_tree(tmp_path: Path, layout: str) -> None:
+    site = upgrade(tmp_path, layout)
+    site.until(StepName.STAGE)
+    site.do(StepName.SWAP)
+    site.do(StepName.RECHECK)
+    kept = site.do(StepName.POINT)
+    site.do(StepName.CLEAN_COMMITTED)
+    write(site.path, LATER)
+    assert site.context.staged is not None
+    back = TreeSite(
+        tmp_path,
+        layout,
+        old=None,
+        new=None,
+        options=INSIDE,
+        point=Source(location_of(kept), kept.attributes["content"], point=True),
+        upgrade="01" + "Z" * 24,
+        from_version="1.1.0",
+        to_version="1.0.0",
+        installed=(site.context.staged.root, site.context.component.root),
+    )
+    assert len(back.plan.hooks) == 2
+    back.until(StepName.STAGE)
+    back.do(StepName.SWAP)
+    assert (back.path / "app.py").read_bytes() == b"old"
+    assert read(back.path, LATER) == LATER
+    assert back.probe(StepName.SWAP).answer is ProbeAnswer.DONE
+    # And taken back once more: the newest stays the newest.
+    write(back.path, {"conf/site.toml": b"last"})
+    back.back()
+    assert (back.path / "app.py").read_bytes() == b"new!"
+    assert (back.path / "conf" / "site.toml").read_bytes() == b"last"
+    assert (back.path / "uploads" / "mine.txt").read_bytes() == b"once more"
+
+
+@layouts
+def test_a_copy_that_never_came_to_an_exchange_does_not_come_back(
+    tmp_path: Path, layout: str
+) -> None:
+    """Killed between the copy and the exchange: what is written after that is newer."""
+    site = upgrade(tmp_path, layout)
+    site.until(StepName.STAGE)
+    objects = site.target.objects(site.context, site.place)
+    objects.carry(site.beside, back=False)
+    write(site.path, LATER)
+    site.back()
+    assert read(site.path, LATER) == LATER
+
+
+@layouts
+def test_an_interrupted_copy_is_made_anew(tmp_path: Path, layout: str) -> None:
+    site = upgrade(tmp_path, layout)
+    site.until(StepName.STAGE)
+    objects = site.target.objects(site.context, site.place)
+    objects.carry(site.beside, back=False)
+    write(site.path, LATER)
+    site.do(StepName.SWAP)
+    assert read(site.path, LATER) == LATER
+
+
+@layouts
+def test_data_that_is_written_while_it_is_copied_fails_the_step(
+    tmp_path: Path, layout: str
+) -> None:
+    site = upgrade(tmp_path, layout)
+    site.until(StepName.STAGE)
+    objects = site.target.objects(site.context, site.place)
+    carrying = objects._carrying()
+    live = objects.tree_of(site.path)
+    for path in (b"uploads", b"conf/site.toml"):
+        part = carrying._part(live, live / os.fsdecode(path), path)
+        assert part is not None
+        write(site.path, {name: data + path for name, data in LATER.items()})  # still writing
+        begun = carrying.stage / "carry"
+        with pytest.raises(StageUnproven) as caught:
+            carrying._copied(part, live, path, begun)
+        assert path.decode() in str(caught.value)
+        shutil.rmtree(begun, ignore_errors=True)
+
+
+@layouts
+def test_data_outside_of_the_old_tree_is_not_taken_in(tmp_path: Path, layout: str) -> None:
+    outside = replace(INSIDE, quiesce=(), unquiesce=())
+    first = TreeSite(
+        tmp_path,
+        layout,
+        old=None,
+        new={**OLD, **DELIVERED},
+        options=outside,
+        from_version=None,
+        to_version="1.0.0",
+        upgrade="01" + "A" * 24,
+    )
+    first.until(StepName.CLEAN_COMMITTED)
+    assert first.context.staged is not None
+    with pytest.raises(MutableOutside) as caught:
+        TreeSite(
+            tmp_path,
+            layout,
+            old=None,
+            new={**NEW, **DELIVERED},
+            options=INSIDE,
+            installed=(first.context.staged.root, first.context.component.root),
+        )
+    assert "uploads" in caught.value.problem
+
+
+@layouts
+def test_the_size_of_the_data_counts(tmp_path: Path, layout: str) -> None:
+    first = installed(tmp_path, layout)
+    write(first.path, {"uploads/large": bytes(8_000_000)})
+    assert first.context.staged is not None
+    site = TreeSite(
+        tmp_path,
+        layout,
+        old=None,
+        new={**NEW, **DELIVERED},
+        options=INSIDE,
+        installed=(first.context.staged.root, first.context.component.root),
+    )
+    assert site.plan.needs.disk_bytes > 8_000_000
