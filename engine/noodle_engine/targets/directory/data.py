@@ -175,9 +175,7 @@ class Carrying:
             _remove(wanted)
             move(begun, wanted)
 
-    def _copied(
-        self, part: TreeManifest | TreeEntry, live: Path, path: bytes, begun: Path
-    ) -> None:
+    def _copied(self, part: TreeManifest | TreeEntry, live: Path, path: bytes, begun: Path) -> None:
         """Copy what is to be as `part` says, durably; raises StageUnproven if it is not."""
         _write(begun, part, live, path, self.stop)
         _sync(begun)
