@@ -8,12 +8,16 @@ Hypothesis draws the same examples in every run and keeps no database, so that a
 red run is red again. `pytest --hypothesis-profile=explore` draws new ones.
 The suite's own variables are not called NOODLE_*: the product refuses those that
 it does not know.
+
+Hundreds of tests start processes of ours. What the first one compiles is kept for
+the others in .pytest_cache, also where Python may not write beside the sources.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +29,12 @@ from hypothesis import settings
 # What the person who runs the suite has set for a home of theirs is not for the tests.
 for variable in [name for name in os.environ if name.startswith("NOODLE_")]:
     del os.environ[variable]
+
+BYTECODE: Final = Path(__file__).parents[1] / ".pytest_cache" / "bytecode"
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ.setdefault("PYTHONPYCACHEPREFIX", str(BYTECODE))
+sys.dont_write_bytecode = False
+sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"]
 
 settings.register_profile("suite", deadline=None, database=None, derandomize=True)
 settings.register_profile("explore", deadline=None, database=None, print_blob=True)

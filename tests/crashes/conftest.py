@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +12,7 @@ from tests.conftest import require_system
 from tests.crashes.harness.run import Bench
 from tests.crashes.harness.shim import build
 from tests.crashes.harness.sweep import SweepCounts
+from tests.memory import room
 
 COUNTS: Final = "crash sweep"
 """The property under which a test's counts travel to the summary, from any worker."""
@@ -43,9 +44,10 @@ def report_counts(record_property: Callable[[str, object], None]) -> Callable[[o
 
 
 @pytest.fixture
-def work(tmp_path: Path) -> Path:
-    """A folder that does not exist yet, for one sweep."""
-    return tmp_path / "work"
+def work() -> Iterator[Path]:
+    """A folder that does not exist yet, for one sweep; in memory where there is room."""
+    with room("noodle-crash-") as folder:
+        yield folder / "work"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -27,6 +27,7 @@ from noodle_engine.targets.base import Source
 from noodle_engine.targets.directory import DirectoryTarget
 from noodle_engine.targets.failures import PointLost, TreeNotAdopted
 from tests.breadth import BREADTH, Breadth
+from tests.memory import memory_folder
 from tests.unit.targets.test_directory_adopting import Adopting
 from tests.unit.targets.tree_site import FORWARD, TreeSite, location_of
 
@@ -55,8 +56,7 @@ Tree = dict[str, tuple["bytes | str | None", int]]
 @contextmanager
 def scratch() -> Iterator[Path]:
     """A new folder for each example, in memory where there is such a place."""
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    made = Path(tempfile.mkdtemp(prefix="noodle-law-", dir=memory))
+    made = Path(tempfile.mkdtemp(prefix="noodle-law-", dir=memory_folder()))
     try:
         yield made
     finally:

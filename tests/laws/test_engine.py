@@ -64,6 +64,7 @@ from noodle_engine.machine.upgrade import Fold, Upgrade, fold, fold_upgrade, req
 from noodle_engine.registry.store import ReleaseStore
 from noodle_engine.targets.failures import TargetChanged
 from tests.breadth import BREADTH, Breadth
+from tests.memory import memory_folder
 
 NAMES = ("web", "api")
 VERSIONS = ("1.0.0", "1.1.0", "1.2.0", "2.0.0")
@@ -95,11 +96,6 @@ SICK = "1.2.0"
 STEPS_MAX = 200
 STORY_RECORDS = 60
 RESUMES_MAX = 12
-
-
-def fast_folder() -> str | None:
-    """Where laws run: on tmpfs where there is one; the code is the same."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 def content(name: str, version: str) -> str:
@@ -147,7 +143,7 @@ class EngineUnderCrashes(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp(prefix="noodle-law-", dir=fast_folder()))
+        self.folder = Path(tempfile.mkdtemp(prefix="noodle-law-", dir=memory_folder()))
         self.home = Home(self.folder / "home")
         self.targets = {name: self.folder / "srv" / name for name in NAMES}
         (self.folder / "srv").mkdir()

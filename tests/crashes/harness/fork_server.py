@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -116,6 +117,7 @@ def serve(shim_path: str, entry_name: str, preload: list[str]) -> None:
         importlib.import_module(module)
     if threads() != 1:
         raise RuntimeError("an import started a thread: this entry cannot be forked")
+    gc.freeze()  # what is loaded is never garbage: no child walks it, and copies its pages
     answer(os.getpid())
     for line in sys.stdin:
         request: Request = json.loads(line)

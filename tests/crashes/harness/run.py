@@ -136,7 +136,7 @@ def base_environment(command: Command) -> dict[str, str]:
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "LANG": "C.UTF-8",
-        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPYCACHEPREFIX": os.environ["PYTHONPYCACHEPREFIX"],
         "PYTHONHASHSEED": "0",
         "PYTHONPATH": str(REPOSITORY),
         **dict(command.environment),
