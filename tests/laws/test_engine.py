@@ -19,11 +19,11 @@ descriptor without a word; kills inside the acts are tests/crashes.
 from __future__ import annotations
 
 import contextlib
-import os
+import copy
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,6 +64,7 @@ from noodle_engine.machine.upgrade import Fold, Upgrade, fold, fold_upgrade, req
 from noodle_engine.registry.store import ReleaseStore
 from noodle_engine.targets.failures import TargetChanged
 from tests.breadth import BREADTH, Breadth
+from tests.crashes.harness.snapshot import Snapshot
 from tests.memory import memory_folder
 
 NAMES = ("web", "api")
@@ -93,6 +94,8 @@ SEEN: Counter[str] = Counter()
 """How often what the laws are about has happened, over all examples."""
 SICK = "1.2.0"
 """The version whose health check fails."""
+MODEL = ("committed", "promised", "ended", "strange", "had", "requests", "aborts", "upgrade")
+"""What a machine itself remembers of its home."""
 STEPS_MAX = 200
 STORY_RECORDS = 60
 RESUMES_MAX = 12
@@ -162,6 +165,7 @@ class EngineUnderCrashes(RuleBasedStateMachine):
         self.replay = _Replay()
         self.requests = 0
         self.aborts = 0
+        self.crashed_twice_at = 0
         self.engine: Engine | None = None
         self.driving: Driving | None = None
         self.action: Action | None = None
@@ -171,6 +175,19 @@ class EngineUnderCrashes(RuleBasedStateMachine):
     def teardown(self) -> None:
         self._die()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def keep(self) -> Callable[[], None]:
+        """Remember home, targets and model; what is returned brings them back, with no process."""
+        self._die()
+        taken = Snapshot.take(self.folder)
+        model = copy.deepcopy({name: getattr(self, name) for name in MODEL})
+
+        def back() -> None:
+            self._die()
+            taken.restore()
+            vars(self).update(copy.deepcopy(model), replay=_Replay(), crashed_twice_at=0)
+
+        return back
 
     def _saw(self, what: str) -> None:
         """Count what happened, with where the act under way stands."""
@@ -391,13 +408,18 @@ class EngineUnderCrashes(RuleBasedStateMachine):
         self._die()
         self._open()
 
+    def _wrote(self) -> bool:
+        """Something was written since two processes in a row only opened the home."""
+        return self.engine is None or self.engine.journal.size != self.crashed_twice_at
+
+    @precondition(_wrote)
     @rule()
     def crash_twice(self) -> None:
         """A process that only opened the home dies too."""
         self._die()
         self._open()
         self._die()
-        self._open()
+        self.crashed_twice_at = self._open().journal.size
 
     def _held(self) -> bool:
         return (
@@ -556,19 +578,24 @@ class EngineComesToRest(EngineUnderCrashes):
 
     def teardown(self) -> None:
         try:
-            self._die()
-            if (self.home.path / "format").exists():
-                for _ in _resume_until_rest(self):
-                    pass
-                self._check_fold(whole=True)
-                self.targets_are_old_or_new()
-                self.at_rest_nothing_is_left_beside_a_target()
-                before = self._open().journal.size
-                assert not self._open().world.upgrades
-                self._die()
-                assert self._open().journal.size == before
+            self.come_to_rest()
         finally:
             super().teardown()
+
+    def come_to_rest(self) -> None:
+        """Let one process after the other resume, and judge the end."""
+        self._die()
+        if not (self.home.path / "format").exists():
+            return
+        for _ in _resume_until_rest(self):
+            pass
+        self._check_fold(whole=True)
+        self.targets_are_old_or_new()
+        self.at_rest_nothing_is_left_beside_a_target()
+        before = self._open().journal.size
+        assert not self._open().world.upgrades
+        self._die()
+        assert self._open().journal.size == before
 
 
 EngineComesToRest.TestCase.settings = settings(
@@ -625,9 +652,10 @@ EACH_PLACE: tuple[Place, ...] = tuple(
 KINDS = ("first install", "upgrade", "removal", "going back")
 
 
-def _begin(machine: EngineUnderCrashes, kind: str, place: Place) -> None:
-    """Bring a machine to `place` in an upgrade of a kind; a sick version for places of an undo."""
+def _lead_up(machine: EngineUnderCrashes, kind: str) -> None:
+    """Install what an upgrade of a kind begins from."""
     end: Place = (StepName.CHECK, True, True, True)  # no such place: on to the end
+    machine.start()
     versions = [] if kind == "first install" else ["1.0.0"]
     if kind == "going back":
         versions.append("1.1.0")
@@ -635,6 +663,11 @@ def _begin(machine: EngineUnderCrashes, kind: str, place: Place) -> None:
         machine.request(dict.fromkeys(NAMES, version), OnCrash.FORWARD, end)
         machine.committed_model_follows_terminal_states()
     machine.requests = max(machine.requests, 1)
+
+
+def _begin(machine: EngineUnderCrashes, kind: str, place: Place) -> None:
+    """Bring a machine to `place` in an upgrade of a kind; a sick version for places of an undo."""
+    machine.start()
     if kind == "removal":
         machine.remove(NAMES[0], place)
     elif kind == "going back":
@@ -669,12 +702,14 @@ def _let_happen(machine: EngineUnderCrashes, event: Event) -> None:
 def test_each_event_at_each_place_comes_to_rest(kind: str, event: Event) -> None:
     """Not by chance: every place that the upgrade passes, each event there."""
     passed = 0
-    for place in EACH_PLACE:
-        machine = EngineComesToRest()
-        machine.start()
-        wanted: State | None = None
-        try:
+    machine = EngineComesToRest()
+    try:
+        _lead_up(machine, kind)
+        back = machine.keep()
+        for place in EACH_PLACE:
+            back()
             _begin(machine, kind, place)
+            wanted: State | None = None
             if machine._busy():
                 passed += 1
                 wanted = _wanted_end(machine, event)
@@ -682,9 +717,10 @@ def test_each_event_at_each_place_comes_to_rest(kind: str, event: Event) -> None
                 machine.live_fold_is_the_fold_of_the_records()
                 machine.targets_are_old_or_new()
                 machine.what_a_stranger_left_is_never_lost()
-        finally:
-            machine.teardown()
-        assert wanted is None or machine.ended[machine.upgrade or ""] is wanted, place
+            machine.come_to_rest()
+            assert wanted is None or machine.ended[machine.upgrade or ""] is wanted, place
+    finally:
+        machine.teardown()
     assert passed >= PLACES_PASSED_MIN[kind]
 
 
