@@ -111,11 +111,11 @@ def small_disk(kind: str, folder: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
+def site(tmp_path: Path, work: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
     """A home and version 1.0.0 on the disk that the test asks for, or one in memory."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    with small_disk(getattr(request, "param", MEMORY), tmp_path / "disk") as root:
+    with small_disk(getattr(request, "param", MEMORY), work) as root:
         (root / "srv").mkdir()
         made = Site(root, elsewhere)
         assert made.noodle("init")[0] == 0
