@@ -643,8 +643,8 @@ class Noodle:
         again begins anew; the next `add` or `collect` removes what was copied.
 
         `progress` is told bytes done and in all. Raises what the release is
-        refused for, CopyStopped if `stop` was set, a disk failure; then the
-        release is not known, and nothing of it is left.
+        refused for (HomeShort before anything is written), AddStopped if `stop` was
+        set, a disk failure; then the release is not known, and nothing of it is left.
         """
         store = releases_of(self._home)
         with store.prepare(release, stop=stop, progress=progress) as prepared:

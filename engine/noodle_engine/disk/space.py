@@ -1,4 +1,4 @@
-"""What a file system has left, and where mounts are.
+"""What a file system has left and what must be free, and where mounts are.
 
 Reads only.
 """
@@ -8,11 +8,24 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
+from typing import Final
 
 from noodle_engine.disk.failures import explained
 
-__all__ = ["Mount", "Space", "free_space", "mount_of", "mounts"]
+__all__ = [
+    "SPACE_MARGIN",
+    "Mount",
+    "Space",
+    "free_space",
+    "mount_of",
+    "mounts",
+    "with_margin",
+]
+
+SPACE_MARGIN: Final = 0.1
+"""How much more than the bytes to write must be free."""
 
 _MOUNTINFO = Path("/proc/self/mountinfo")
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
@@ -51,6 +64,11 @@ def free_space(folder: Path) -> Space:
         block_bytes=found.f_frsize,
         read_only=bool(found.f_flag & os.ST_RDONLY),
     )
+
+
+def with_margin(size: int, block: int) -> int:
+    """Bytes to write with the margin, in whole blocks."""
+    return ceil(size * (1 + SPACE_MARGIN) / block) * block
 
 
 def mounts(source: Path = _MOUNTINFO) -> tuple[Mount, ...]:

@@ -9,6 +9,8 @@ from noodle_engine.machine.text import path_text
 from noodle_journal.errors import NoodleError
 
 __all__ = [
+    "AddStopped",
+    "HomeShort",
     "KeyUnusable",
     "ManifestInvalid",
     "NameRefused",
@@ -177,4 +179,39 @@ class KeyUnusable(NoodleError):
             cause=why,
             remedy="put the key back from your backup; `noodle init` makes one for a new home",
             data={"path": name, "why": why},
+        )
+
+
+class HomeShort(NoodleError):
+    """The home's file system has too little space or too few inodes for a release."""
+
+    code: ClassVar[str] = "home_short"
+    exit_code: ClassVar[int] = 3
+
+    def __init__(self, *, home: Path, needed: int, free: int, unit: str) -> None:
+        self.needed = needed
+        self.free = free
+        name = path_text(str(home))
+        super().__init__(
+            problem=f"{name} has {free} {unit} left, {needed} are needed",
+            cause="a release is copied into the home before it is known; nothing was written",
+            remedy="free some, then run the command again",
+            data={"home": name, "needed": needed, "free": free, "unit": unit},
+        )
+
+
+class AddStopped(NoodleError):
+    """Adding a release was asked to end early. It is not known, and nothing is left of it."""
+
+    code: ClassVar[str] = "add_stopped"
+    exit_code: ClassVar[int] = 130
+
+    def __init__(self, *, path: Path) -> None:
+        self.path = path
+        name = path_text(str(path))
+        super().__init__(
+            problem=f"nothing was added: adding {name} was stopped before its end",
+            cause="the command was asked to stop",
+            remedy="run the command again when there is time: it begins anew",
+            data={"path": name},
         )

@@ -25,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from noodle_engine.disk.failures import explained
+from noodle_engine.disk.failures import CopyStopped, explained
 from noodle_engine.disk.files import (
     ObjectKind,
     Progress,
@@ -37,9 +37,11 @@ from noodle_engine.disk.files import (
 )
 from noodle_engine.disk.locks import lock_file
 from noodle_engine.disk.names import fsync_folder, make_folder, rename_noreplace
+from noodle_engine.disk.trees.build import Sharing, probe_sharing
 from noodle_engine.disk.trees.manifest import TreeManifest, compare
 from noodle_engine.disk.whole import read_whole, write_whole
 from noodle_engine.registry.failures import (
+    AddStopped,
     NameRefused,
     ReleaseConflict,
     ReleaseUnknown,
@@ -49,6 +51,7 @@ from noodle_engine.registry.failures import (
 from noodle_engine.registry.incoming import Incoming, abandoned, begin, incoming_release
 from noodle_engine.registry.manifest import MANIFEST_BYTES_MAX, MANIFEST_NAME, ReleaseManifest
 from noodle_engine.registry.names import check_name, parse_wanted
+from noodle_engine.registry.payloads.room import lacking
 from noodle_engine.registry.payloads.source import ReleaseSource, read_source
 from noodle_engine.registry.payloads.statement import (
     FilePayload,
@@ -157,9 +160,18 @@ class ReleaseStore:
         registry's lock for none of that. `progress` is told bytes done and in all.
 
         What a killed process left is removed. Raises ManifestInvalid,
-        ReleaseUnusable, PayloadRefused, ReleaseConflict, KeyUnusable, CopyStopped
-        or a disk failure; then nothing is left of it.
+        ReleaseUnusable, PayloadRefused, ReleaseConflict, KeyUnusable, HomeShort
+        (before anything is written), AddStopped if `stop` was set, or a disk
+        failure; then nothing is left of it.
         """
+        try:
+            return self._prepare(release, stop, progress)
+        except CopyStopped as stopped:
+            raise AddStopped(path=release) from stopped
+
+    def _prepare(
+        self, release: Path, stop: threading.Event | None, progress: Progress | None
+    ) -> Prepared:
         publisher = load_publisher(self._key)
         source = self.source(release, stop=stop, progress=progress)
         notices = source.tree.notices if source.tree else ()
@@ -168,6 +180,7 @@ class ReleaseStore:
             self.clear()
             fsync_folder(known.payload.parent.parent)  # who gave it its name may have been killed
             return Prepared(self, source.manifest, known=known, notices=notices)
+        self._check_room(source)
         with self._locked():
             left = abandoned(self._folder)
             incoming = begin(self._folder)
@@ -344,6 +357,19 @@ class ReleaseStore:
                 differs = f"payload: {named(one.path for one in compare(old, tree))}"
         if differs is not None:
             raise ReleaseConflict(name=known.name, version=known.version, differs=differs)
+
+    def _check_room(self, source: ReleaseSource) -> None:
+        """Raise HomeShort unless the release fits: at first as if nothing could be shared."""
+        known = kind_of(self._folder) is ObjectKind.FOLDER
+        folder = self._folder if known else self._home
+        if lacking(source, folder) is None:
+            return
+        self.clear()
+        earlier = [one.manifest for one in self._earlier(source.manifest.name)]
+        sharing = probe_sharing(folder, hard_links=True) if earlier else Sharing.COPY
+        short = lacking(source, folder, earlier=earlier, sharing=sharing)
+        if short is not None:
+            raise short
 
     def _make(
         self,

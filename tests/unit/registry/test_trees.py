@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from noodle_engine.disk.failures import CopyStopped, DiskFull
+from noodle_engine.disk.failures import DiskFull
 from noodle_engine.disk.trees.scan import Digests, scan_tree
 from noodle_engine.registry.failures import (
+    AddStopped,
+    HomeShort,
     PayloadRefused,
     ReleaseConflict,
     ReleaseDamaged,
@@ -171,7 +173,7 @@ def test_an_add_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
             stop.set()
 
     release = make_filled(tmp_path, big=bytes(3_000_000))
-    with pytest.raises(CopyStopped):
+    with pytest.raises(AddStopped):
         store.add(release, stop=stop, progress=half_way)
     assert nothing_is_known(tmp_path)
 
@@ -381,16 +383,65 @@ def test_a_payload_of_another_sort_is_refused(tmp_path: Path, payload: str) -> N
     assert not components(tmp_path).exists()
 
 
-def test_a_full_disk_refuses_a_tree_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "unit"), [("size=2m", "bytes"), ("size=64m,nr_inodes=60", "inodes")]
+)
+def test_a_release_that_does_not_fit_is_refused_before_anything_is_written(
+    tmp_path: Path, options: str, unit: str
+) -> None:
+    need_root()
+    with tmpfs(tmp_path / "small", options) as small:
+        store = ReleaseStore(make_home(small))
+        before = os.statvfs(small)
+        many = {f"{number}": b"" for number in range(80)}
+        big = make_filled(tmp_path, "1.1.0", **many, big=os.urandom(1_900_000))
+        with pytest.raises(HomeShort) as caught:
+            store.add(big)
+        assert caught.value.data["unit"] == unit
+        assert caught.value.free < caught.value.needed
+        assert os.statvfs(small).f_bfree == before.f_bfree
+        assert os.statvfs(small).f_ffree >= before.f_ffree - 2  # the registry's folder and lock
+
+
+def test_what_an_earlier_release_has_needs_no_room(tmp_path: Path) -> None:
+    """A tree that would not fit twice fits a second time: tmpfs shares by hard links."""
+    need_root()
+    with tmpfs(tmp_path / "small", "size=2m") as small:
+        store = ReleaseStore(make_home(small))
+        large = os.urandom(1_200_000)
+        store.add(make_filled(tmp_path, "1.0.0", large=large))
+        assert store.add(make_filled(tmp_path, "1.1.0", large=large)).added
+        with pytest.raises(HomeShort):
+            store.add(make_filled(tmp_path, "1.2.0", large=large[::-1]))
+
+
+def test_what_a_killed_maker_left_takes_no_room(tmp_path: Path) -> None:
+    need_root()
+    with tmpfs(tmp_path / "small", "size=2m") as small:
+        store = ReleaseStore(make_home(small))
+        left = components(small) / ".adding" / "1" / "release"
+        left.mkdir(parents=True)
+        (left / "payload").write_bytes(bytes(1_200_000))
+        assert store.add(make_filled(tmp_path, "1.0.0", large=os.urandom(1_200_000))).added
+
+
+def test_a_disk_that_fills_meanwhile_refuses_a_tree_and_leaves_nothing(tmp_path: Path) -> None:
     need_root()
     with tmpfs(tmp_path / "small", "size=2m") as small:
         store = ReleaseStore(make_home(small))
         fits = make_filled(tmp_path, "1.0.0", some=os.urandom(300_000))
         store.add(fits)
+        ballast = small / "ballast"
         before = os.statvfs(small).f_bfree
-        big = make_filled(tmp_path, "1.1.0", big=os.urandom(3_000_000))
+        big = make_filled(tmp_path, "1.1.0", big=os.urandom(1_000_000))
+
+        def fill_up(done: int, total: int) -> None:
+            if done > total // 3 and not ballast.exists():  # the copy has begun
+                ballast.write_bytes(bytes(os.statvfs(small).f_bavail * os.statvfs(small).f_bsize))
+
         with pytest.raises(DiskFull) as caught:
-            store.add(big)
+            store.add(big, progress=fill_up)
+        ballast.unlink()
         assert caught.value.number == errno.ENOSPC
         assert store.versions("site") == ("1.0.0",)
         left = os.statvfs(small).f_bfree

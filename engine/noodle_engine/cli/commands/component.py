@@ -15,6 +15,7 @@ from noodle_engine.cli.lazy import CommandGroup
 from noodle_engine.cli.opening import opened
 from noodle_engine.cli.show.terminal import Invocation, clean
 from noodle_engine.cli.show.wording import component_lines
+from noodle_engine.cli.stopping import stop_on_signals
 from noodle_engine.cli.waiting import answer_upgrade, ask, wait_options, waiting_for
 
 __all__ = ["component"]
@@ -36,10 +37,17 @@ def add(invocation: Invocation, release: Path) -> int:
 
     RELEASE is a folder with noodle.toml. Adding the same release again changes
     nothing; another content under the same version is refused. A tree shares
-    with the component's other releases what they have alike.
+    with the component's other releases what they have alike. Ctrl-C stops it:
+    nothing is added then.
     """
-    with opened(invocation) as noodle, showing(invocation, "copying the release") as progress:
-        view = noodle.add(release, progress=progress)
+    first = "stopping; once more leaves at once"
+    second = "left at once; `noodle component list` says whether it was added"
+    with (
+        opened(invocation) as noodle,
+        stop_on_signals(invocation, first=first, second=second) as stop,
+        showing(invocation, "copying the release") as progress,
+    ):
+        view = noodle.add(release, stop=stop, progress=progress)
     for notice in view.notices:
         invocation.say(f"note:  {clean(notice)}")
     for row in view.components:

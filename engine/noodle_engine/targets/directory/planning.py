@@ -17,7 +17,7 @@ from pathlib import Path
 
 from noodle_engine.disk.files import ObjectKind, kind_of, link_text, status_of
 from noodle_engine.disk.names import prove_exchange
-from noodle_engine.disk.space import free_space, mounts
+from noodle_engine.disk.space import free_space, mounts, with_margin
 from noodle_engine.disk.trees.build import Sharing, probe_sharing
 from noodle_engine.disk.trees.manifest import (
     Change,
@@ -55,7 +55,6 @@ from noodle_engine.targets.exchange.surroundings import (
     refuse_parent,
     refuse_short,
     room_inodes,
-    with_margin,
 )
 from noodle_engine.targets.failures import (
     MutableInside,

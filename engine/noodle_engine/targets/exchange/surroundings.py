@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import stat
-from math import ceil
 from pathlib import Path
 from typing import Final
 
@@ -37,7 +36,6 @@ from noodle_engine.targets.place import Place
 
 __all__ = [
     "BYTES_PER_SECOND_ASSUMED",
-    "SPACE_MARGIN",
     "notices_on_folder",
     "notices_since_install",
     "refuse_frozen",
@@ -46,11 +44,8 @@ __all__ = [
     "refuse_parent",
     "refuse_short",
     "room_inodes",
-    "with_margin",
 ]
 
-SPACE_MARGIN: Final = 0.1
-"""How much more than the bytes to write must be free."""
 BYTES_PER_SECOND_ASSUMED: Final = 100_000_000
 """Written, synced and read back; only for the estimate of `seconds`."""
 
@@ -110,11 +105,6 @@ def refuse_short(place: Place, needs: Needs) -> None:
 def room_inodes(place: Place, names: tuple[str, ...]) -> int:
     """How many of a target's own folders and files are still to be made."""
     return sum(1 for name in names if kind_of(getattr(place, name)) is ObjectKind.ABSENT)
-
-
-def with_margin(size: int, block: int) -> int:
-    """Bytes to write with the margin, in whole blocks."""
-    return ceil(size * (1 + SPACE_MARGIN) / block) * block
 
 
 def notices_since_install(request: TargetRequest, place: Place, found: Found) -> list[str]:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from noodle_engine.disk.files import ObjectKind, kind_of, link_text, status_of
 from noodle_engine.disk.names import prove_exchange
-from noodle_engine.disk.space import free_space
+from noodle_engine.disk.space import free_space, with_margin
 from noodle_engine.machine.plan import ABSENT, Diff, Needs
 from noodle_engine.machine.records import Observation
 from noodle_engine.targets.base import (
@@ -41,7 +41,6 @@ from noodle_engine.targets.exchange.surroundings import (
     refuse_parent,
     refuse_short,
     room_inodes,
-    with_margin,
 )
 from noodle_engine.targets.failures import (
     PayloadChanged,
