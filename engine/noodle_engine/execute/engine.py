@@ -32,6 +32,7 @@ from noodle_engine.execute.home.layout import Home, settings_from_journal
 from noodle_engine.execute.live_clock import ClockMark, LiveClock
 from noodle_engine.execute.planning import check_free, check_versions
 from noodle_engine.execute.recording import Heard, Live, Recorder, StepProgress
+from noodle_engine.execute.retention import check_room
 from noodle_engine.execute.timers import Timers
 from noodle_engine.machine.decide import (
     ReleaseHold,
@@ -222,8 +223,8 @@ class Engine:
         """Record a request durably and start driving it. Returns its id.
 
         The same request key and plan return the upgrade of the first request,
-        also where it has ended. Raises ComponentBusy, TargetsOverlap, PlanStale
-        or RequestRefused; then nothing was recorded.
+        also where it has ended. Raises ComponentBusy, TargetsOverlap, PointsFull,
+        PlanStale or RequestRefused; then nothing was recorded.
         """
         with self._state:
             known = self.known_request(plan, request_key)
@@ -254,8 +255,12 @@ class Engine:
         on_crash: OnCrash,
         request_key: str | None = None,
     ) -> None:
-        """Record a request durably, and drive nothing. Raises ComponentBusy, TargetsOverlap."""
+        """Record a request durably, and drive nothing.
+
+        Raises ComponentBusy, TargetsOverlap, PointsFull; then nothing was recorded.
+        """
         check_free(plan.components, self.world)
+        check_room(plan, self.world)
         events: list[Event] = [
             Requested(
                 plan=plan,

@@ -28,6 +28,7 @@ __all__ = [
     "PlanOfOtherHome",
     "PlanStale",
     "PointAbsent",
+    "PointsFull",
     "RequestMalformed",
     "RequestRefused",
     "RollbackDisabled",
@@ -245,6 +246,20 @@ class ComponentBusy(_Refused):
             cause="two upgrades never act on one target",
             remedy=f"run `noodle status {upgrade}`, then `noodle resume` or `noodle abort` it",
             data={"component": name, "upgrade": upgrade},
+        )
+
+
+class PointsFull(_Refused):
+    """So many old versions are kept that one more could not be remembered."""
+
+    code: ClassVar[str] = "points_full"
+
+    def __init__(self, kept: int) -> None:
+        super().__init__(
+            problem=f"{kept} old versions are kept, and there is no room to remember one more",
+            cause="each upgrade keeps one, and what is remembered of them has a limit of 8 MiB",
+            remedy="run `noodle gc`, which drops those that the settings no longer keep",
+            data={"kept": kept},
         )
 
 

@@ -10,6 +10,8 @@ Q2. After a crash anywhere in between, dropping again ends it: what is recorded
     as gone is gone. What was begun to be dropped is no rollback point any more.
 Q3. One that a process still works in is not dropped: its files would vanish
     under it.
+Q4. No more are kept than a `state` record has room for: what would go forward past
+    that is refused before anything is recorded. A way back always has room.
 """
 
 from __future__ import annotations
@@ -18,8 +20,14 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+import orjson
+
 from noodle_engine.execute.answers.views import CollectedView, PointLeft, PointRow
+from noodle_engine.execute.failures import PointsFull
+from noodle_engine.machine.codec import encode
+from noodle_engine.machine.plan import Plan
 from noodle_engine.machine.records import Noted
+from noodle_engine.machine.states import Direction
 from noodle_engine.machine.upgrade import Fold, Point
 from noodle_engine.targets.load import load_target
 from noodle_engine.targets.place import local_path
@@ -28,9 +36,21 @@ from noodle_journal.errors import NoodleError
 if TYPE_CHECKING:
     from noodle_engine.execute.engine import Engine  # who only looks does not pay for it
 
-__all__ = ["collect", "expired", "point_row"]
+__all__ = ["POINTS_BYTES_MAX", "check_room", "collect", "expired", "point_row"]
 
 DAY_MS = 86_400_000
+POINTS_BYTES_MAX = 8 * 1024 * 1024
+"""What the kept old versions may take of a `state` record, which has 16 MiB: about
+twenty thousand of them, or a few hundred whose paths are as long as paths can be."""
+
+
+def check_room(plan: Plan, world: Fold) -> None:
+    """Refuse to go forward where too many old versions are kept (law Q4). Raises PointsFull."""
+    if plan.direction is Direction.BACK:
+        return  # it takes one away for the one that it leaves
+    kept = (*world.points, *world.dropping)
+    if len(orjson.dumps([encode(point) for point in kept])) > POINTS_BYTES_MAX:
+        raise PointsFull(len(kept))
 
 
 def expired(world: Fold, *, points_max: int, days_max: int, now_ms: int) -> tuple[Point, ...]:

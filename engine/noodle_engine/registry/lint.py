@@ -65,8 +65,9 @@ def _on_file(payload: Path) -> Iterator[str]:
 
 
 def _on_tree(manifest: ReleaseManifest, tree: TreeManifest) -> Iterator[str]:
-    yield from tree_advice(tree, manifest.directory or TreeOptions(), manifest.target)
-    if not any(hook.at in _AROUND_THE_SWAP for hook in manifest.hooks):
+    options = manifest.directory or TreeOptions()
+    yield from tree_advice(tree, options, manifest.target)
+    if not options.quiesce and not any(hook.at in _AROUND_THE_SWAP for hook in manifest.hooks):
         yield (
             "no hook restarts what uses it: a program that opens files by their whole paths while"
             " the tree is exchanged sees old and new mixed; let it open the folder, or resolve its"

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from noodle_engine import Noodle
-from noodle_engine.execute.failures import PointAbsent, SettingsRefused
-from noodle_engine.execute.retention import DAY_MS, expired
+from noodle_engine.execute.failures import PointAbsent, PointsFull, SettingsRefused
+from noodle_engine.execute.retention import DAY_MS, POINTS_BYTES_MAX, check_room, expired
+from noodle_engine.machine.codec import encode
+from noodle_engine.machine.plan import Plan, World
 from noodle_engine.machine.records import Noted
+from noodle_engine.machine.states import Direction
 from noodle_engine.machine.upgrade import Fold, Point
+from noodle_journal.format.canonical import BODY_BYTES_MAX
 
 NAMES = ("web", "api")
 
@@ -53,6 +59,27 @@ def test_the_newest_stays_and_of_the_rest_so_many_for_so_long(
         for age, one in enumerate(reversed(mine)):
             fits = age < points_max and (age == 0 or now - one.at_ms <= days_max * DAY_MS)
             assert (one in stay) is fits
+
+
+def plan(direction: Direction) -> Plan:
+    return Plan(home="log", direction=direction, components=(), steps=(), world=World({}, {}, ""))
+
+
+def test_no_more_is_kept_than_can_be_remembered() -> None:
+    """A way back always has room; the state with all that fits is well within a record."""
+    fits = Fold(points=tuple(point("web", number, 0) for number in range(20_000)))
+    check_room(plan(Direction.FORWARD), fits)
+    long = replace(point("web", 0, 0), location="/" + "%FF" * 4_000, target="/" + "%FF" * 4_000)
+    full = Fold(points=(long,) * 400)
+    with pytest.raises(PointsFull) as caught:
+        check_room(plan(Direction.FORWARD), full)
+    assert "noodle gc" in caught.value.remedy
+    check_room(plan(Direction.BACK), full)
+    dropping = Fold(dropping=full.points)
+    with pytest.raises(PointsFull):
+        check_room(plan(Direction.FORWARD), dropping)
+    largest = len(orjson.dumps(encode(long)))
+    assert POINTS_BYTES_MAX + 256 * largest < BODY_BYTES_MAX  # one plan more
 
 
 def release(folder: Path, version: str) -> Path:
