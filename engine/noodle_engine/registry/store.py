@@ -37,7 +37,7 @@ from noodle_engine.disk.files import (
 )
 from noodle_engine.disk.locks import lock_file
 from noodle_engine.disk.names import fsync_folder, make_folder, rename_noreplace
-from noodle_engine.disk.trees.build import Sharing, probe_sharing
+from noodle_engine.disk.trees.build import KeptTree, Sharing, probe_sharing
 from noodle_engine.disk.trees.manifest import TreeManifest, compare
 from noodle_engine.disk.whole import read_whole, write_whole
 from noodle_engine.registry.failures import (
@@ -59,7 +59,7 @@ from noodle_engine.registry.payloads.statement import (
     Statement,
     TreePayload,
 )
-from noodle_engine.registry.payloads.tree import EarlierTree, bring_in, named
+from noodle_engine.registry.payloads.tree import bring_in, named
 from noodle_engine.registry.publisher import KEY_NAME, Publisher, load_publisher
 from noodle_engine.registry.release import (
     PAYLOAD_NAME,
@@ -413,7 +413,7 @@ class ReleaseStore:
         write_whole(place / SIGNATURE_NAME, publisher.seal(stated.encode()), 0o600, replace=False)
         fsync_folder(place)
 
-    def _earlier(self, name: str) -> list[EarlierTree]:
+    def _earlier(self, name: str) -> list[KeptTree]:
         """Trees of the component that files can be shared with; a damaged release is left out."""
         found = []
         for version in self.versions(name):
@@ -421,7 +421,7 @@ class ReleaseStore:
                 release = self.get(name, version)
                 manifest = tree_of(release)
                 if manifest is not None:
-                    found.append(EarlierTree(release.payload, manifest))
+                    found.append(KeptTree(release.payload, manifest))
             if len(found) == EARLIER_MAX:
                 break
         return found

@@ -1,4 +1,4 @@
-"""Writing a tree: folders, links, files, and the folders' attributes last.
+"""Writing a tree: folders, links, files shared or copied, and the folders' attributes last.
 
 Owns how a tree comes to be under a name nobody opens. It replaces nothing: a
 name that is there is a failure. Nothing here is durable on return: one
@@ -10,6 +10,8 @@ B1. While a tree is built its folders are 0700 and its files 0600, without an AC
 B2. A file's mode comes after its content and its other attributes; a folder's
     after all that is in it.
 B3. What `copy_file` answers are the digests of the very bytes the copy was given.
+B4. What is shared is not believed: `write_tree` tells which files those are, for who
+    reads the tree back.
 """
 
 from __future__ import annotations
@@ -19,14 +21,22 @@ import hashlib
 import os
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import blake3
 
 from noodle_engine.disk import calls
-from noodle_engine.disk.failures import AttributesNotKept, CopyStopped, explained, failure_of
+from noodle_engine.disk.failures import (
+    AttributesNotKept,
+    CopyStopped,
+    DiskError,
+    explained,
+    failure_of,
+)
 from noodle_engine.disk.files import NO_CLONE, Owner, set_attributes
 from noodle_engine.disk.trees.manifest import EntryKind, TreeEntry, TreeManifest
 from noodle_engine.disk.trees.places import Place, explained_at, give_attributes, new_file, where
@@ -37,10 +47,13 @@ from noodle_engine.disk.trees.syncing import fsync_tree, sync_file_system
 from noodle_engine.disk.trees.walk import TREE_XATTRS_LEFT_OUT
 
 __all__ = [
+    "KeptTree",
     "OpenTree",
     "Place",
     "Sharing",
     "Spot",
+    "TreeWriter",
+    "Written",
     "copy_file",
     "finish_folders",
     "fsync_tree",
@@ -56,6 +69,128 @@ _CHUNK_BYTES: Final = 1024 * 1024
 """How much is copied between two looks at `stop`."""
 _BLOCK_BYTES: Final = 512
 _ZEROS: Final = memoryview(bytes(_CHUNK_BYTES))
+
+
+@dataclass(frozen=True, slots=True)
+class KeptTree:
+    """A tree on the same file system, and what it is believed to hold."""
+
+    path: Path
+    manifest: TreeManifest
+
+
+@dataclass(slots=True)
+class Written:
+    """Which files a tree got without writing them, and which were copied."""
+
+    shared: set[bytes] = field(default_factory=set)
+    copied: set[bytes] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class TreeWriter:
+    """Writes trees of `manifest` from `source`, and from what is kept.
+
+    `kept` finds the kept trees, and is asked only if a file is wanted from them.
+    With `links_source` a file gets one more of the source's names, where it can.
+    `advance` is told bytes as they are done. `changed` makes the failure to raise
+    where a copy has other digests than the manifest: it gets the source's path,
+    the digest that was expected and the one that was found.
+    """
+
+    manifest: TreeManifest
+    source: Path
+    sharing: Sharing
+    kept: Callable[[], Iterable[KeptTree]]
+    changed: Callable[[Path, str, str], Exception]
+    links_source: bool = False
+    stop: threading.Event | None = None
+    advance: Callable[[int], None] | None = None
+
+    def write(self, root: Path) -> Written:
+        """Write all of it at `root`, which must not be there. Nothing is durable.
+
+        Raises DiskError, AttributesNotKept, CopyStopped and what `changed` makes;
+        then a part of it is there.
+        """
+        written = Written()
+        make_tree_folders(root, self.manifest)
+        with ExitStack() as opened:
+            new = opened.enter_context(OpenTree(root))
+            source = opened.enter_context(OpenTree(self.source))
+            kept = _Kept(self.kept, self.sharing, opened)
+            for entry in self.manifest.entries:
+                if entry.kind is EntryKind.LINK:
+                    place_link(new.spot(entry.path), entry)
+                elif entry.kind is EntryKind.FILE:
+                    if self._is_shared(source, kept, new, entry):
+                        written.shared.add(entry.path)
+                    else:
+                        self.copy(source, new, entry)
+                        written.copied.add(entry.path)
+        finish_folders(root, self.manifest)
+        return written
+
+    def _is_shared(self, source: OpenTree, kept: _Kept, new: OpenTree, entry: TreeEntry) -> bool:
+        if self.links_source and self._share(source, entry.path, new, entry):
+            return True
+        place = kept.find(entry)
+        return place is not None and self._share(*place, new, entry)
+
+    def _share(self, tree: OpenTree, there: bytes, new: OpenTree, entry: TreeEntry) -> bool:
+        """Clone or link a file that is there; False if it is gone, or cannot be."""
+        try:
+            done = share_file(tree.spot(there), new.spot(entry.path), entry, self.sharing)
+        except DiskError as error:
+            if error.number in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                return False  # somebody removed it; the source has it too
+            raise
+        if done and self.advance is not None:
+            self.advance(entry.size)
+        return done
+
+    def copy(self, source: OpenTree, new: OpenTree, entry: TreeEntry) -> None:
+        """Copy one file. Raises what `changed` makes if it is not what the manifest says."""
+        found = copy_file(
+            source.spot(entry.path),
+            new.spot(entry.path),
+            entry,
+            stop=self.stop,
+            advance=self.advance,
+        )
+        if found != (entry.blake3, entry.sha256):
+            raise self.changed(source.shown(entry.path), entry.blake3, found[0])
+
+
+class _Kept:
+    """What is in the kept trees, looked for once the first file is wanted from them."""
+
+    def __init__(
+        self, kept: Callable[[], Iterable[KeptTree]], how: Sharing, opened: ExitStack
+    ) -> None:
+        self._kept = kept
+        self._how = how
+        self._opened = opened
+        self._index: dict[tuple[object, ...], tuple[Path, bytes]] | None = None
+        self._trees: dict[Path, OpenTree] = {}
+
+    def find(self, entry: TreeEntry) -> tuple[OpenTree, bytes] | None:
+        """A kept tree that should have the file, and where in it; the first that has."""
+        if self._how is Sharing.COPY:
+            return None
+        if self._index is None:
+            self._index = {}
+            for tree in self._kept():
+                for one in tree.manifest.entries:
+                    if one.kind is EntryKind.FILE:
+                        self._index.setdefault(one.identity, (tree.path, one.path))
+        place = self._index.get(entry.identity)
+        if place is None:
+            return None
+        path, there = place
+        if path not in self._trees:
+            self._trees[path] = self._opened.enter_context(OpenTree(path))
+        return self._trees[path], there
 
 
 def make_tree_folders(root: Path, manifest: TreeManifest) -> None:

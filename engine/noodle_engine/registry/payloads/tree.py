@@ -12,31 +12,19 @@ P2. A tree holds files, folders and links; all else is refused, by name.
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 import threading
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from noodle_engine.disk.failures import DiskError, DiskFailed
+from noodle_engine.disk.failures import DiskFailed
 from noodle_engine.disk.files import ObjectKind, Progress, kind_of
-from noodle_engine.disk.trees.build import (
-    OpenTree,
-    Sharing,
-    copy_file,
-    finish_folders,
-    make_tree_folders,
-    place_link,
-    probe_sharing,
-    share_file,
-)
+from noodle_engine.disk.trees.build import KeptTree, Sharing, TreeWriter, probe_sharing
 from noodle_engine.disk.trees.manifest import (
     EntryKind,
-    TreeEntry,
     TreeManifest,
     name_text,
 )
@@ -49,7 +37,6 @@ from noodle_engine.registry.tree_options import OWN_NAME
 
 __all__ = [
     "NAMED_MAX",
-    "EarlierTree",
     "TreeSource",
     "bring_in",
     "differing",
@@ -77,14 +64,6 @@ class TreeSource:
     path: Path
     manifest: TreeManifest
     notices: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class EarlierTree:
-    """A tree that is in the registry already, and what it is believed to hold."""
-
-    path: Path
-    manifest: TreeManifest
 
 
 def look_at(
@@ -153,7 +132,7 @@ def bring_in(
     source: TreeSource,
     into: Path,
     *,
-    earlier: Sequence[EarlierTree] = (),
+    earlier: Sequence[KeptTree] = (),
     stop: threading.Event | None = None,
     progress: Progress | None = None,
 ) -> None:
@@ -188,62 +167,31 @@ def bring_in(
 def _write(
     source: TreeSource,
     into: Path,
-    earlier: Sequence[EarlierTree],
+    earlier: Sequence[KeptTree],
     sharing: Sharing,
     *,
     stop: threading.Event | None,
     progress: Progress | None,
 ) -> int:
     """Write all of it; how many files are shared. Nothing is durable."""
-    manifest = source.manifest
-    make_tree_folders(into, manifest)
-    wanted = {} if sharing is Sharing.COPY else _places(earlier)
-    advance = _Advance(_phase(progress, 1), manifest.bytes)
-    shared = 0
-    with ExitStack() as opened:
-        new = opened.enter_context(OpenTree(into))
-        old = opened.enter_context(OpenTree(source.path))
-        trees = [opened.enter_context(OpenTree(one.path)) for one in earlier if wanted]
-        for entry in manifest.entries:
-            if entry.kind is EntryKind.LINK:
-                place_link(new.spot(entry.path), entry)
-            elif entry.kind is EntryKind.FILE:
-                place = wanted.get(entry.identity)
-                if place and _share(trees[place[0]], place[1], new, entry, sharing):
-                    shared += 1
-                    advance(entry.size)
-                    continue
-                digests = copy_file(
-                    old.spot(entry.path), new.spot(entry.path), entry, stop=stop, advance=advance
-                )
-                if digests != (entry.blake3, entry.sha256):
-                    raise PayloadRefused(
-                        path=old.shown(entry.path),
-                        why="it changed while it was copied",
-                        remedy="let nothing write there, then run the command again",
-                    )
-    finish_folders(into, manifest)
-    return shared
 
+    def changed(shown: Path, _expected: str, _found: str) -> PayloadRefused:
+        return PayloadRefused(
+            path=shown,
+            why="it changed while it was copied",
+            remedy="let nothing write there, then run the command again",
+        )
 
-def _places(earlier: Sequence[EarlierTree]) -> dict[tuple[object, ...], tuple[int, bytes]]:
-    """By what it is, where a file is: the number of the tree, and its path there."""
-    found: dict[tuple[object, ...], tuple[int, bytes]] = {}
-    for number, tree in enumerate(earlier):
-        for entry in tree.manifest.entries:
-            if entry.kind is EntryKind.FILE:
-                found.setdefault(entry.identity, (number, entry.path))
-    return found
-
-
-def _share(tree: OpenTree, there: bytes, new: OpenTree, entry: TreeEntry, sharing: Sharing) -> bool:
-    """Give a file of an earlier release one name more, or a clone; False: copy it."""
-    try:
-        return share_file(tree.spot(there), new.spot(entry.path), entry, sharing)
-    except DiskError as error:
-        if error.number in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-            return False  # the earlier release is damaged
-        raise
+    writer = TreeWriter(
+        source.manifest,
+        source.path,
+        sharing,
+        lambda: earlier,
+        changed,
+        stop=stop,
+        advance=_Advance(_phase(progress, 1), source.manifest.bytes),
+    )
+    return len(writer.write(into).shared)
 
 
 def differing(checked: Checked) -> str | None:

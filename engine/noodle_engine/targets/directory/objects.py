@@ -26,7 +26,7 @@ from pathlib import Path
 from noodle_engine.disk.failures import explained
 from noodle_engine.disk.files import ObjectKind, kind_of, link_text, status_of
 from noodle_engine.disk.names import fsync_folder, make_folder, make_link, unlink_quietly
-from noodle_engine.disk.trees.build import probe_sharing, remove_tree
+from noodle_engine.disk.trees.build import KeptTree, probe_sharing, remove_tree
 from noodle_engine.disk.trees.manifest import TreeManifest
 from noodle_engine.disk.trees.syncing import fsync_tree, sync_file_system
 from noodle_engine.machine.plan import ABSENT
@@ -38,7 +38,6 @@ from noodle_engine.targets.directory.payload import staged_manifest
 from noodle_engine.targets.directory.reading import Reader, led_to, link_root, tree_root_in
 from noodle_engine.targets.directory.writing import (
     Built,
-    KeptTree,
     Progressing,
     build_tree,
     named,

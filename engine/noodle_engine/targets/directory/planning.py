@@ -43,7 +43,7 @@ from noodle_engine.targets.directory.manifests import manifest_beside
 from noodle_engine.targets.directory.objects import PAYLOAD_OPTION, DirectoryObjects, kept_trees
 from noodle_engine.targets.directory.payload import staged_manifest
 from noodle_engine.targets.directory.reading import Reader, led_to, tree_root_in
-from noodle_engine.targets.directory.writing import key_of, named
+from noodle_engine.targets.directory.writing import named
 from noodle_engine.targets.exchange.objects import Found, Look
 from noodle_engine.targets.exchange.surroundings import (
     BYTES_PER_SECOND_ASSUMED,
@@ -315,7 +315,7 @@ def _to_write(
         trees = [] if old is None else [old]
         trees += [tree.manifest for tree in kept_trees(place, reader)]
         have = {
-            key_of(entry)
+            entry.identity
             for tree in trees
             for entry in tree.entries
             if entry.kind is EntryKind.FILE
@@ -323,7 +323,7 @@ def _to_write(
     copied = shared = linked = 0
     for entry in new.entries:
         if entry.kind is EntryKind.FILE:
-            if key_of(entry) in have:
+            if entry.identity in have:
                 shared += entry.size
                 linked += 1
             else:
