@@ -22,6 +22,9 @@ WIDE: Final = {
     ("tree: first install", FileSystem.XFS): 2,
     ("tree: rollback", FileSystem.EXT4): 2,
     ("adopt tree to link", FileSystem.EXT4_WITHOUT_JOURNAL): 3,
+    ("tree: upgrade, data inside", FileSystem.EXT4_WITHOUT_JOURNAL): 6,
+    ("tree: rollback, data inside", FileSystem.EXT4_WITHOUT_JOURNAL): 6,
+    ("link: rollback, data inside", FileSystem.XFS): 3,
 }
 """At how many points the power is cut. It loses most on ext4 without a journal."""
 SMALL: Final = {

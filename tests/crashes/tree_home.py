@@ -66,8 +66,11 @@ def write_tree(folder: Path, version: str) -> None:
 
 def write_releases(folder: Path, layout: str, *, immutable: bool, inside: bool = False) -> None:
     """Three versions; the third is never healthy. With `inside` the data stays in the tree."""
-    stopped = json.dumps(str(folder / STOPPED))
-    around = f'quiesce = ["touch", {stopped}]\nunquiesce = ["rm", "-f", {stopped}]\n'
+    # Synced: a power cut does not bring a writer to a stand again.
+    stopped = f"{folder / STOPPED}"
+    stop, start = (f"{one} '{stopped}' && sync '{folder}'" for one in ("touch", "rm -f"))
+    words = (json.dumps(["sh", "-c", one]) for one in (stop, start))
+    around = "quiesce = {}\nunquiesce = {}\n".format(*words)
     for version in (OLD, NEW, SICK):
         release = folder / "releases" / version
         write_tree(release / "payload", version)

@@ -568,10 +568,12 @@ def _note_release(upgrade: Upgrade, said: ReleaseHold) -> tuple[Event, ...]:
     )
     if said.how is Release.PROMOTE:
         return (release, *_accepted(upgrade))
+    again = tuple(_reopened(upgrade))
     goes_back = said.how in (Release.BACK, Release.ADOPT, Release.RESTORE)
     if goes_back and not upgrade.undoing:
-        return (release, _turn(upgrade, Reason.OPERATOR, f"released by {said.how.value}"))
-    return (release,)
+        turn = _turn(upgrade, Reason.OPERATOR, f"released by {said.how.value}")
+        return (release, *again, turn)
+    return (release, *again)
 
 
 _ACCEPTABLE = frozenset({StepName.HEALTH, StepName.BEFORE_SWAP, StepName.AFTER_SWAP})
@@ -629,9 +631,9 @@ def _note_resumed(upgrade: Upgrade) -> tuple[Event, ...]:
 def _reopened(upgrade: Upgrade) -> Iterator[StepDone]:
     """Whoever was stopped for an exchange that is to come may run again: stopped anew.
 
-    The machine may have been started again, or somebody started them.
+    After a crash the machine may have started them, during a hold somebody.
     """
-    why = "interrupted: what it stopped may run again"
+    why = "what it stopped may run again by now"
     for step in upgrade.plan.steps:
         state = upgrade.step(step.id)
         if step.name not in (StepName.QUIESCE, StepName.UNQUIESCE):

@@ -72,7 +72,8 @@ class World:
                 self.driven.say(Probed(step.id, ProbeAnswer.NOT_DONE))
 
     def release(self) -> None:
-        """A person lets it be tried once more."""
+        """A person, who may have started them, lets it be tried once more."""
+        self.running = dict.fromkeys(self.running, True)
         self.driven.say(ReleaseHold(Release.RETRY))
         self.probe()
 

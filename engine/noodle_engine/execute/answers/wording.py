@@ -29,7 +29,7 @@ __all__ = ["change_of", "sentence", "step_words"]
 _STEPS: dict[StepName, tuple[str, str]] = {
     StepName.CHECK: ("checking that {0} can be upgraded", "{0} can be upgraded"),
     StepName.SNAPSHOT: ("looking at the old {0}", "the old {0} is known"),
-    StepName.STAGE: ("writing the new {0} beside the old", "the new {0} is on disk and proved"),
+    StepName.STAGE: ("putting the new {0} beside the old", "the new {0} is on disk and proved"),
     StepName.BEFORE_SWAP: ("running {0}'s command before the swap", "{0}'s command has run"),
     StepName.QUIESCE: ("stopping who writes {0}", "nobody writes {0}"),
     StepName.SWAP: ("exchanging {0}", "{0} is exchanged"),
