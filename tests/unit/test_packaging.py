@@ -210,8 +210,9 @@ def test_the_wheel_runs_without_the_checkout(installed: Installed) -> None:
     shown = installed.run(
         "python",
         "-c",
-        "import sys, noodle_engine, noodle_journal, noodle_policies;"
-        f"assert not [p for p in sys.path if p.startswith({str(ROOT)!r}) and '.venv' not in p];"
+        "import pathlib, sys, noodle_engine, noodle_journal, noodle_policies;"
+        f"root = {str(ROOT)!r}; found = [pathlib.Path(p) for p in sys.path if '.venv' not in p];"
+        "assert not [p for p in found if p.is_relative_to(root)];"
         "print(noodle_engine.__file__, noodle_journal.__file__, noodle_policies.__file__)",
     )
     assert shown.returncode == 0, shown.stderr
