@@ -17,6 +17,7 @@ from noodle_journal.errors import DataValue, NoodleError
 __all__ = [
     "AdoptionRefused",
     "CandidateUnknown",
+    "DataElsewhere",
     "DisplacedWritten",
     "FlipLost",
     "ForeignFound",
@@ -413,6 +414,21 @@ class MutableOutside(TargetError):
             remedy="leave `quiesce` and `unquiesce` out, or remove the component, move its data "
             "and install it anew",
             data={"component": component, "mutable": list(mutable)},
+        )
+
+
+class DataElsewhere(TargetError):
+    """Data inside of a tree that lies on another file system than the target."""
+
+    code: ClassVar[str] = "data_elsewhere"
+
+    def __init__(self, *, path: Path, component: str, tree: Path) -> None:
+        super().__init__(
+            path=path,
+            problem=f"the tree of {component} is on another file system: {tree}",
+            cause="on the way back its data could not come to it without being copied",
+            remedy="move the tree beside the target first, or leave `quiesce` and `unquiesce` out",
+            data={"component": component, "tree": path_text(str(tree))},
         )
 
 

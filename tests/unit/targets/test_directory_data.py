@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from dataclasses import replace
@@ -226,3 +227,49 @@ def test_the_size_of_the_data_counts(tmp_path: Path, layout: str) -> None:
         installed=(first.context.staged.root, first.context.component.root),
     )
     assert site.plan.needs.disk_bytes > 8_000_000
+
+
+@layouts
+def test_data_that_the_old_release_did_not_know_comes_back_with_its_folders(
+    tmp_path: Path, layout: str
+) -> None:
+    """And its name may be any bytes."""
+    odd = os.fsdecode(b"var/od\xffd")
+    first = TreeSite(
+        tmp_path,
+        layout,
+        old=None,
+        new=OLD,
+        from_version=None,
+        to_version="1.0.0",
+        upgrade="01" + "A" * 24,
+    )
+    first.until(StepName.CLEAN_COMMITTED)
+    assert first.context.staged is not None
+    site = TreeSite(
+        tmp_path,
+        layout,
+        old=None,
+        new=NEW,
+        options=replace(INSIDE, mutable=(os.fsencode(odd),), mutable_folders=frozenset()),
+        installed=(first.context.staged.root, first.context.component.root),
+    )
+    site.until(StepName.STAGE)
+    site.do(StepName.SWAP)
+    (site.path / odd / "written").write_bytes(b"by the new")
+    site.back()
+    assert (site.path / "app.py").read_bytes() == b"old"
+    assert (site.path / odd / "written").read_bytes() == b"by the new"
+
+
+@layouts
+def test_objects_are_known_without_their_device(tmp_path: Path, layout: str) -> None:
+    """A device may have another number after a mount, an inode has not."""
+    site = upgrade(tmp_path, layout)
+    site.until(StepName.STAGE)
+    site.do(StepName.SWAP)
+    noted = json.loads((site.place.stage(site.upgrade) / "carried").read_text())
+    displaced = site.target.objects(site.context, site.place).tree_of(site.beside)
+    assert noted == {
+        name: (displaced / name).stat().st_ino for name in ("uploads", "conf/site.toml")
+    }

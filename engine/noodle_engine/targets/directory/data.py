@@ -49,6 +49,7 @@ from noodle_engine.disk.trees.scan import check_tree, scan_tree
 from noodle_engine.disk.trees.syncing import fsync_tree, sync_file_system
 from noodle_engine.disk.trees.walk import walk_tree
 from noodle_engine.disk.whole import read_whole, write_whole
+from noodle_engine.machine.text import path_bytes, path_text
 from noodle_engine.registry.tree_options import TreeOptions
 from noodle_engine.targets.exchange.sight import move
 from noodle_engine.targets.failures import StageUnproven
@@ -222,7 +223,7 @@ class Carrying:
         for path in self.mutable:
             there = _there(tree, path)
             if there is not None:
-                known[os.fsdecode(path)] = _identity(there)
+                known[path_text(path)] = _identity(there)
         name = _NOTE if armed else _NOTE_TO_COME
         write_whole(self.stage / name, orjson.dumps(known), 0o600, replace=True)
 
@@ -231,7 +232,7 @@ class Carrying:
         if kind_of(self.stage / _NOTE_TO_COME) is ObjectKind.FILE:
             move(self.stage / _NOTE_TO_COME, self.stage / _NOTE)
 
-    def left(self, live: Path, displaced: Path) -> Iterator[tuple[Path, Path]]:
+    def left(self, live: Path, displaced: Path) -> Iterator[bytes]:
         """Where `live` has the data of then, or none, and the displaced tree newer data."""
         then = self._noted()
         if then is None:
@@ -241,30 +242,40 @@ class Carrying:
             if there is None or _identity(there) == then.get(path):
                 continue
             if here is None or _identity(here) == then.get(path):
-                yield live / os.fsdecode(path), there
+                yield path
 
     def exchange(self, live: Path, displaced: Path) -> None:
         """Bring newer data from the displaced tree into `live`, durably.
 
         What `live` had there goes to the other. Twice is once; it takes no space.
         """
-        for here, there in list(self.left(live, displaced)):
+        for path in list(self.left(live, displaced)):
+            here, there = (tree / os.fsdecode(path) for tree in (live, displaced))
+            _make_parents(live, path)  # a release that did not know the path has none
             if not rename_noreplace(there, here):
                 exchange(there, here)
             fsync_folder(here.parent)
             fsync_folder(there.parent)
 
-    def _noted(self) -> dict[bytes, tuple[int, int]] | None:
+    def _noted(self) -> dict[bytes, int] | None:
         data = read_whole(self.stage / _NOTE, bytes_max=_NOTE_BYTES_MAX)
         if data is None:
             return None
         known = orjson.loads(data)  # written whole, or not at all
-        return {os.fsencode(name): (one[0], one[1]) for name, one in known.items()}
+        return {path_bytes(name): inode for name, inode in known.items()}
 
 
-def _identity(path: Path) -> tuple[int, int]:
-    status = status_of(path)
-    return status.st_dev, status.st_ino
+def _identity(path: Path) -> int:
+    """Its inode: a device may have another number after a mount, and all are on one."""
+    return status_of(path).st_ino
+
+
+def _make_parents(tree: Path, path: bytes) -> None:
+    """Make the folders of a tree that a path lies in, where it has none, durably."""
+    at = tree
+    for name in path.split(b"/")[:-1]:
+        at = at / os.fsdecode(name)
+        make_folder(at, _FOLDER_MODE)
 
 
 def _there(tree: Path, path: bytes) -> Path | None:

@@ -57,6 +57,7 @@ from noodle_engine.targets.exchange.surroundings import (
     room_inodes,
 )
 from noodle_engine.targets.failures import (
+    DataElsewhere,
     MutableInside,
     MutableOutside,
     PayloadUnusable,
@@ -218,6 +219,8 @@ def _refuse_mutable_elsewhere(
         if kind_of(there) is ObjectKind.ABSENT:
             continue
         (outside if leads_to_data(place, there, path) else inside).append(name_text(path))
+    if options.quiesce and not _same_device(tree, place.parent):
+        raise DataElsewhere(path=place.path, component=component, tree=tree)
     if options.quiesce and outside:
         raise MutableOutside(path=place.path, component=component, mutable=tuple(outside))
     if inside and not options.quiesce:
