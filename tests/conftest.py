@@ -15,6 +15,7 @@ the others in .pytest_cache, also where Python may not write beside the sources.
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -93,3 +94,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.line(
                 f"{tests} skipped, {package} is missing; to run them: {help_line}"
             )
+
+
+def pytest_collection_finish() -> None:
+    """What is collected stays to the end: no collection of garbage walks it again."""
+    gc.collect()
+    gc.freeze()
