@@ -167,15 +167,22 @@ def rollback(
     like any other. To take an upgrade back that is still open: noodle abort ID.
     """
     from noodle_engine.cli.show.plan_words import forward_steps
+    from noodle_engine.execute.failures import NothingInstalled
 
     with opened(invocation) as noodle:
         view = noodle.plan_back(name, to=to)
         show_plan(invocation, view, asked=False)
         if idempotency_key is None:
             ask(invocation, f"Go back with {name}?", yes=yes)
-        steps = len(forward_steps(view.plan)) if view.plan else None
+        plan = view.plan
+        if plan is None:
+            raise NothingInstalled(name)
+        steps = len(forward_steps(plan))
         with waiting_for(invocation, wait=wait, no_wait=no_wait, steps=steps) as waiting:
-            upgrade = noodle.rollback(name, to=to, request_key=idempotency_key, waiting=waiting)
+            # The plan that was shown, and no other.
+            upgrade = noodle.apply(plan, request_key=idempotency_key, waiting=waiting)
+    if upgrade is None:
+        raise NothingInstalled(name)
     return answer_upgrade(invocation, upgrade, waited=not no_wait)
 
 

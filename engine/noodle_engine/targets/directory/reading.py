@@ -16,6 +16,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -23,9 +24,9 @@ import blake3
 
 from noodle_engine.disk.failures import DiskError
 from noodle_engine.disk.files import ObjectKind, Progress, kind_of, link_text, status_of
-from noodle_engine.disk.trees.manifest import TreeManifest, compare, name_text
+from noodle_engine.disk.trees.manifest import EntryKind, TreeManifest, compare, name_text
 from noodle_engine.disk.trees.scan import Scanned, check_tree, scan_tree
-from noodle_engine.disk.trees.stamps import Stamp
+from noodle_engine.disk.trees.stamps import Stamp, stamp_fields
 from noodle_engine.machine.records import Observation
 from noodle_engine.registry.tree_options import TreeOptions
 from noodle_engine.targets.directory.manifests import TREE_PREFIX, Manifests
@@ -38,7 +39,11 @@ DIFFERING_NAMED_MAX: Final = 5
 """How many differing paths an observation names."""
 DIFFERING_LENGTH_MAX: Final = 200
 _LOOKS_MAX: Final = 3
+_GLANCES_MAX: Final = 4
+"""At how many files a tree is looked at before it is walked."""
 _TEXT_DIGITS: Final = 16
+_Candidate = tuple[TreeManifest, Mapping[bytes, Stamp] | None]
+"""What a tree may hold, and the stamps that are true for it."""
 _LEVELS: Final = (Look.IDENTITY, Look.STAMPS, Look.WHOLE)
 
 
@@ -166,7 +171,12 @@ class Reader:
 
     def _read(self, path: Path, look: Look, identity: tuple[int, int]) -> Found:
         nearest: TreeManifest | None = None
-        for manifest, stamps in self._candidates(identity, look):
+        candidates = list(self._candidates(identity, look))
+        for number, (manifest, stamps) in enumerate(candidates):
+            nearest = nearest or manifest
+            after = candidates[number + 1 :]
+            if after and _shows_another(path, (manifest, stamps), after[0]):
+                continue
             checked = check_tree(
                 path,
                 manifest,
@@ -180,7 +190,6 @@ class Reader:
             if not checked.changes:
                 self.extras[manifest.root] = checked.extras
                 return _found(manifest, identity)
-            nearest = nearest or manifest
         scanned = scan_tree(path, skip=self.leaves_out, stop=self.stop)
         self.scanned[scanned.manifest.root] = scanned
         found = _found(scanned.manifest, identity)
@@ -197,9 +206,7 @@ class Reader:
         """Whether a path is no part of the tree: unmanaged, or the data of a program."""
         return self.options.skips(path, is_folder) or self.options.is_mutable(path)
 
-    def _candidates(
-        self, identity: tuple[int, int], look: Look
-    ) -> Iterator[tuple[TreeManifest, Mapping[bytes, Stamp] | None]]:
+    def _candidates(self, identity: tuple[int, int], look: Look) -> Iterator[_Candidate]:
         """The manifests that may fit, each with its stamps.
 
         First that of the very folder; then the one that names the most: a tree
@@ -215,6 +222,34 @@ class Reader:
             for manifest in sorted(there, key=lambda one: -len(one.entries)):
                 stamps = None if look is Look.WHOLE else self.manifests.stamps(manifest.root)
                 yield manifest, stamps
+
+
+def _shows_another(tree: Path, candidate: _Candidate, other: _Candidate) -> bool:
+    """Whether a look at a few files tells that a tree is not the candidate's.
+
+    At those in which the other differs: what looks as the other's did when they were
+    read is the other's. It saves a walk over a large tree, and never says so of a
+    tree that would be found to fit.
+    """
+    manifest, own = candidate[0], candidate[1] or {}
+    known, stamps = other[0].by_path, other[1] or {}
+    differing = (
+        entry
+        for entry in manifest.entries
+        if entry.kind is EntryKind.FILE
+        and (entry.path not in known or known[entry.path].identity != entry.identity)
+    )
+    for entry in islice(differing, _GLANCES_MAX):
+        try:
+            status = (tree / os.fsdecode(entry.path)).lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            return False
+        stamp = stamp_fields(status)
+        if status.st_size != entry.size or own.get(entry.path) != stamp == stamps.get(entry.path):
+            return True
+    return False
 
 
 def _found(manifest: TreeManifest, identity: tuple[int, int]) -> Found:
