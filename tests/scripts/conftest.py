@@ -148,7 +148,7 @@ def waiting(site: Site) -> Iterator[subprocess.Popen[str]]:
     started.communicate(timeout=COMMAND_S_MAX)
 
 
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+def wait_for(path: Path, process: subprocess.Popen[Any]) -> None:
     """Return once the path exists; fail if the process ends first."""
     while not path.exists():
         try:

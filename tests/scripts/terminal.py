@@ -94,10 +94,13 @@ def on_terminal(
     """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    inherited = site.environment(TERM="xterm-256color")
+    for name in ("COLUMNS", "LINES", "NO_COLOR"):  # a runner of tests may have its own
+        inherited.pop(name, None)
     process = subprocess.Popen(
         site.command(*words),
         cwd=site.folder,
-        env={**site.environment(TERM="xterm-256color"), **environment},
+        env={**inherited, **environment},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,

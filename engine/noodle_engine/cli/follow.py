@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["PLAIN_EVERY_S", "Following", "following", "showing"]
 
 Progress = Callable[[int, int], None]
+WIDE_COLUMNS = 80
+"""A narrower terminal gets a shorter bar."""
 PLAIN_EVERY_S = 5.0
 """How often a pipe is told how far a step has come."""
 
@@ -106,14 +108,16 @@ def _plain(out: Invocation) -> Following:
 def _bar(out: Invocation, steps: int | None) -> Iterator[Following]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+    from rich.table import Column
 
-    columns = [SpinnerColumn(), BarColumn(bar_width=24)]
+    console = Console(highlight=False, markup=False)
+    columns = [SpinnerColumn(), BarColumn(bar_width=24 if console.width >= WIDE_COLUMNS else 8)]
     if steps is not None:
         columns.append(MofNCompleteColumn())
-    console = Console(highlight=False, markup=False)
-    with Progress(
-        *columns, TextColumn("{task.description}", markup=False), console=console, transient=True
-    ) as bar:
+    # A bar of more than one line is not wholly erased where a line of it was wrapped.
+    one_line = Column(no_wrap=True, overflow="ellipsis")
+    columns.append(TextColumn("{task.description}", markup=False, table_column=one_line))
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=steps)
         doing = ""
         pace = Pace(time.monotonic)

@@ -39,10 +39,10 @@ def stop_on_signals(
 
     def heard(_number: int, _frame: FrameType | None) -> None:
         if stop.is_set():
-            _tell(out.command(second))
+            _tell(out, second)
             os._exit(_INTERRUPTED)
         stop.set()
-        _tell(out.command(first))
+        _tell(out, first)
 
     earlier = [(number, signal.signal(number, heard)) for number in _SIGNALS]
     try:
@@ -52,7 +52,9 @@ def stop_on_signals(
             signal.signal(number, handler)
 
 
-def _tell(text: str) -> None:
+def _tell(out: Invocation, text: str) -> None:
     # Straight to the descriptor: a handler may run while a stream is being written.
+    # On a terminal in the place of the bar, which is drawn again below.
+    begin = "\r\x1b[2K" if out.live and os.isatty(2) else "\n"
     with suppress(OSError):
-        os.write(2, f"\n{text}\n".encode())
+        os.write(2, f"{begin}{out.command(text)}\n".encode())
