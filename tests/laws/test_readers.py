@@ -25,10 +25,11 @@ import pytest
 from noodle_engine.machine.plan import StepName
 from noodle_engine.targets.base import Source
 from noodle_engine.targets.directory import DirectoryTarget
+from tests.breadth import BREADTH, Breadth
 from tests.laws import reader
 from tests.unit.targets.tree_site import TreeSite, location_of
 
-UPGRADES = 2_000 if os.environ.get("TEST_SWEEP") == "full" else 200
+UPGRADES = 2_000 if BREADTH is Breadth.FULL else 200
 FILES = ("app.py", "index.html", "static/a.css", "static/b.css", "static/deep/c.css", "z")
 KEPT_MAX = 40
 """How many old versions stay, besides those that a reader is in."""

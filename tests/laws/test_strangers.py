@@ -8,20 +8,19 @@ R1  whatever a person says then, the upgrade ends with a target that is wholly
 H1  every hold names a path and a way on
 
 Each step, before its effect and after it; both layouts. Here every other spot,
-and one answer of a person's in turn; TEST_SWEEP=full takes all. `python -m
+and one answer of a person's in turn; a wide run takes all. `python -m
 tests.laws.strangers` prints the whole table.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
+from tests.breadth import BREADTH, Breadth
 from tests.laws.strangers import CHANGES, KINDS, LAYOUTS, Stage, cases, problems
 
-SWEEP_FULL = os.environ.get("TEST_SWEEP") == "full"
 ON_ONE = {one: pytest.mark.xdist_group(f"strangers-{one}") for one in LAYOUTS}
 """The cases of a layout share a home, so one worker does them."""
 NEVER = {("tree", "release removed")}
@@ -40,7 +39,7 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
 def test_a_stranger_is_never_overwritten_and_every_hold_has_a_way_on(
     stage: Stage, kind: str, change: str
 ) -> None:
-    met = list(cases(stage, kind, change, full=SWEEP_FULL))
+    met = list(cases(stage, kind, change, full=BREADTH is not Breadth.SMALL))
     wrong = [
         f"{spot}, {way}: {problem}" for spot, way, outcome in met for problem in problems(outcome)
     ]
