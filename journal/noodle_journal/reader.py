@@ -8,13 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
+from noodle_journal.failures import JournalRollback
 from noodle_journal.format.checkpoints import Checkpoint
 from noodle_journal.format.records import Kind, Record
 from noodle_journal.keyring import KeyRing
 from noodle_journal.opening import Loaded, Log, open_store
 from noodle_journal.storage.keystore import Keystore
+
+_LOOKS_MAX: Final = 1_000
+"""How often it looks again at a journal that grows while it is compared with its heads."""
 
 
 class Reader:
@@ -28,13 +32,31 @@ class Reader:
             try:
                 ring = KeyRing(keystore=self._keystore, master_key=master_key)
                 self._log = Log(folder=folder, connection=connection, ring=ring)
-                self._log.check_heads(self._log.tail())
+                self._check_heads()
             except BaseException:
                 self._keystore.close()
                 raise
         except BaseException:
             connection.close()
             raise
+
+    def _check_heads(self) -> None:
+        """Compare with the kept heads, of which a writer may keep more meanwhile.
+
+        A head is kept after its records are durable: a head that the end of the
+        journal is behind of accuses it only if that end is the same afterwards.
+        """
+        tail = self._log.tail()
+        for left in reversed(range(_LOOKS_MAX)):
+            try:
+                self._log.check_heads(tail)
+            except JournalRollback:
+                later = self._log.tail()
+                if later.size == tail.size or not left:
+                    raise
+                tail = later
+            else:
+                return
 
     @property
     def log_id(self) -> str:
