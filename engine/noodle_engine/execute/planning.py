@@ -315,6 +315,7 @@ class Planner:
             new=source,
             installed_root=installed.root if installed else None,
             installed_content=installed.content if installed else None,
+            installed_options=dict(installed.options) if installed else {},
             options=dict(options or {}),
             take_over=self.take_over,
         )

@@ -100,10 +100,11 @@ def collect(engine: Engine, *, points_max: int, days_max: int, actor: str) -> Co
     freed = 0
     with engine.alone():
         now = engine.clock.now_ms()
-        begun = sorted(engine.world.dropping, key=lambda point: point.component)
+        begun = engine.world.dropping
         gone = expired(engine.world, points_max=points_max, days_max=days_max, now_ms=now)
         for points in (begun, gone):
-            for name, group in groupby(points, key=lambda point: point.component):
+            of_target = sorted(points, key=lambda point: (point.component, point.target))
+            for (name, _), group in groupby(of_target, key=lambda one: (one.component, one.target)):
                 going, kept = _apart(group)
                 left += [PointLeft(name, problem, _USED_REMEDY) for problem in kept]
                 if not going:

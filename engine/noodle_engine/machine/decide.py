@@ -576,7 +576,15 @@ def _note_release(upgrade: Upgrade, said: ReleaseHold) -> tuple[Event, ...]:
     return (release, *again)
 
 
-_ACCEPTABLE = frozenset({StepName.HEALTH, StepName.BEFORE_SWAP, StepName.AFTER_SWAP})
+_ACCEPTABLE = frozenset(
+    {
+        StepName.HEALTH,
+        StepName.BEFORE_SWAP,
+        StepName.QUIESCE,
+        StepName.UNQUIESCE,
+        StepName.AFTER_SWAP,
+    }
+)
 
 
 def _accepted(upgrade: Upgrade) -> Iterator[StepDone]:
@@ -615,7 +623,8 @@ def _note_resumed(upgrade: Upgrade) -> tuple[Event, ...]:
         return (noted,)
     if upgrade.hold is not None:
         if upgrade.hold.reason is HoldReason.BACK_OVERDUE:
-            return (noted, replace(_stay(upgrade, Message.RELEASE), how=Release.RETRY))
+            release = replace(_stay(upgrade, Message.RELEASE), how=Release.RETRY)
+            return (noted, release, *_reopened(upgrade))
         return ()
     events: list[Event] = [noted, *_reopened(upgrade)]
     if upgrade.paused:

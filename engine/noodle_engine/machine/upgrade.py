@@ -205,6 +205,7 @@ _TOUCHING = frozenset(
         StepName.AFTER_SWAP,
     }
 )
+_STOPPING = f"{StepName.QUIESCE.value}:"
 _CLEAN_UP = frozenset({StepName.POINT, StepName.CLEAN_COMMITTED, StepName.CLEAN_ROLLED_BACK})
 RESUMES_WITHOUT_PROGRESS_MAX = 5
 """How many resumes may end no step before a person is asked, or a clean-up is given up."""
@@ -442,7 +443,10 @@ def _result(upgrade: Upgrade, event: StepDone) -> Upgrade:
             raise InvariantBroken(law="F3", found=f"{event.step} was done without an intent")
         observed = event.observed if event.outcome is Outcome.DONE else step.observed
         step = replace(step, outcome=event.outcome, observed=observed, error=event.error)
-    progress = 0 if event.outcome is Outcome.DONE else upgrade.resumes_without_progress
+    # Who is stopped anew at each resume is no progress.
+    again = step.attempt > 1 and event.step.startswith(_STOPPING)
+    done = event.outcome is Outcome.DONE and not again
+    progress = 0 if done else upgrade.resumes_without_progress
     return replace(
         upgrade,
         children={name: child for name, child in upgrade.children.items() if name != event.step},

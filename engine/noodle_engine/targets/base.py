@@ -64,8 +64,9 @@ class TargetRequest:
     """What planning asks of a kind.
 
     `new` is None for a removal. `installed_root` and `installed_content` are
-    what the journal says is there (None: nothing is installed by this home). With
-    `adopt` what is at the target becomes the installed version; `new` is None.
+    what the journal says is there (None: nothing is installed by this home), and
+    `installed_options` the options that it was installed with. With `adopt` what is at
+    the target becomes the installed version; `new` is None.
     """
 
     component: str
@@ -74,6 +75,7 @@ class TargetRequest:
     new: Source | None
     installed_root: str | None = None
     installed_content: str | None = None
+    installed_options: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
     take_over: bool = False
     adopt: bool = False

@@ -18,6 +18,7 @@ __all__ = [
     "AdoptionRefused",
     "CandidateUnknown",
     "DataElsewhere",
+    "DataRefused",
     "DisplacedWritten",
     "FlipLost",
     "ForeignFound",
@@ -429,6 +430,22 @@ class DataElsewhere(TargetError):
             cause="on the way back its data could not come to it without being copied",
             remedy="move the tree beside the target first, or leave `quiesce` and `unquiesce` out",
             data={"component": component, "tree": path_text(str(tree))},
+        )
+
+
+class DataRefused(TargetError):
+    """Data inside of a tree that could not be carried to another and back."""
+
+    code: ClassVar[str] = "data_refused"
+
+    def __init__(self, *, path: Path, component: str, data: str, why: str) -> None:
+        super().__init__(
+            path=path,
+            problem=f"the data of {component} at {data} cannot be carried",
+            cause=why,
+            remedy="name a path in `mutable` that is data alone, in folders of the tree's own; "
+            "what was adopted has its data declared unmanaged",
+            data={"component": component, "data": data},
         )
 
 

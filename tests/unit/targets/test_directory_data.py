@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from noodle_engine.disk.names import exchange
 from noodle_engine.machine.decide import ProbeAnswer
 from noodle_engine.machine.plan import HookPoint, StepName
 from noodle_engine.registry.tree_options import TreeOptions
 from noodle_engine.targets.base import Source
-from noodle_engine.targets.failures import MutableOutside, StageUnproven
-from tests.unit.targets.tree_site import NEW, OLD, TreeSite, location_of
+from noodle_engine.targets.failures import (
+    DataElsewhere,
+    DataRefused,
+    ForeignFound,
+    MutableOutside,
+)
+from tests.unit.targets.tree_site import NEW, OLD, TreeSite, location_of, write_tree
 
 INSIDE = TreeOptions.of(
     layout="tree",
@@ -175,15 +181,131 @@ def test_data_that_is_written_while_it_is_copied_fails_the_step(
     objects = site.target.objects(site.context, site.place)
     carrying = objects._carrying()
     live = objects.tree_of(site.path)
-    for path in (b"uploads", b"conf/site.toml"):
-        part = carrying._part(live, live / os.fsdecode(path), path)
+    for path, more in ((b"uploads", "uploads/more"), (b"conf/site.toml", "conf/site.toml")):
+        there = live / os.fsdecode(path)
+        part = carrying._part(live, there, path)
         assert part is not None
-        write(site.path, {name: data + path for name, data in LATER.items()})  # still writing
-        begun = carrying.stage / "carry"
-        with pytest.raises(StageUnproven) as caught:
-            carrying._copied(part, live, path, begun)
-        assert path.decode() in str(caught.value)
-        shutil.rmtree(begun, ignore_errors=True)
+        assert carrying._is_still(part, live, there, path)
+        write(site.path, {more: b"still writing"})
+        assert not carrying._is_still(part, live, there, path)
+
+
+def damaged(site: TreeSite) -> None:
+    """Somebody edits a file of the release in the tree that is at the target."""
+    (site.path / "app.py").write_bytes(b"edited by a stranger")
+
+
+@layouts
+def test_a_restore_before_the_exchange_keeps_the_data(tmp_path: Path, layout: str) -> None:
+    """It is in the very tree that is set aside."""
+    site = upgrade(tmp_path, layout)
+    site.until(StepName.STAGE)
+    damaged(site)
+    with pytest.raises(ForeignFound):
+        site.do(StepName.SWAP)
+    site.allow_restore({**OLD, **DELIVERED})
+    site.undo(StepName.SWAP)
+    assert (site.path / "app.py").read_bytes() == b"old"
+    assert read(site.path, WRITTEN) == WRITTEN
+
+
+@layouts
+def test_a_restore_after_the_exchange_has_the_newest_data(tmp_path: Path, layout: str) -> None:
+    site = upgrade(tmp_path, layout)
+    site.until(StepName.STAGE)
+    site.do(StepName.SWAP)
+    write(site.path, LATER)
+    damaged(site)
+    with pytest.raises(ForeignFound):
+        site.undo(StepName.SWAP)
+    site.allow_restore({**OLD, **DELIVERED})
+    site.undo(StepName.SWAP)
+    assert (site.path / "app.py").read_bytes() == b"old"
+    assert read(site.path, LATER) == LATER
+
+
+@layouts
+def test_what_a_program_removed_does_not_come_again(tmp_path: Path, layout: str) -> None:
+    """As a database's log beside it: with a newer database it is damage."""
+    site = upgrade(tmp_path, layout)
+    site.until(StepName.STAGE)
+    objects = site.target.objects(site.context, site.place)
+    objects.carry(site.beside, back=False)
+    (site.path / "conf" / "site.toml").unlink()  # after a copy that came to no exchange
+    site.do(StepName.SWAP)
+    assert not (site.path / "conf" / "site.toml").exists()
+    assert (site.path / "uploads" / "mine.txt").exists()
+
+
+@layouts
+def test_what_the_new_removed_is_not_there_on_the_way_back(tmp_path: Path, layout: str) -> None:
+    site = upgrade(tmp_path, layout)
+    site.until(StepName.STAGE)
+    site.do(StepName.SWAP)
+    (site.path / "conf" / "site.toml").unlink()
+    site.back()
+    assert not (site.path / "conf" / "site.toml").exists()
+    assert (site.path / "app.py").read_bytes() == b"old"
+
+
+@layouts
+def test_a_lost_note_loses_no_data(tmp_path: Path, layout: str) -> None:
+    for number, junk in enumerate((None, b"no note", b'{"uploads": 1}')):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        site = upgrade(folder, layout)
+        site.until(StepName.STAGE)
+        site.do(StepName.SWAP)
+        write(site.path, LATER)
+        note = site.place.stage(site.upgrade) / "carried"
+        note.unlink()
+        if junk is not None:
+            note.write_bytes(junk)
+        site.undo(StepName.SWAP)
+        assert read(site.path, LATER) == LATER
+        assert (site.path / "app.py").read_bytes() == b"old"
+
+
+@layouts
+def test_folders_of_another_owner_are_no_obstacle_on_the_way_back(
+    tmp_path: Path, layout: str
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root gives folders to others")
+    site = upgrade(tmp_path, layout)
+    os.chown(site.place.parent / "web" / "uploads", 33, 33)
+    site.until(StepName.STAGE)
+    site.do(StepName.SWAP)
+    write(site.path, LATER)
+    site.back()
+    assert read(site.path, LATER) == LATER
+
+
+@layouts
+@pytest.mark.parametrize("what", ["a fifo", "a link on the way", "the installed one's own"])
+def test_data_that_cannot_be_carried_is_refused_before_anything(
+    tmp_path: Path, layout: str, what: str
+) -> None:
+    first = installed(tmp_path, layout)
+    new = {**NEW, **DELIVERED}
+    options = INSIDE
+    match what:
+        case "a fifo":
+            os.mkfifo(first.path / "uploads" / "pipe")
+        case "a link on the way":
+            new = {**NEW, "uploads/welcome.txt": b"hello", "conf": "/etc"}
+        case _:
+            options = replace(INSIDE, mutable=(b"static",), mutable_folders=frozenset())
+    assert first.context.staged is not None
+    with pytest.raises(DataRefused):
+        TreeSite(
+            tmp_path,
+            layout,
+            old=None,
+            new=new,
+            options=options,
+            installed=(first.context.staged.root, first.context.component.root),
+        )
 
 
 @layouts
@@ -270,6 +392,104 @@ def test_objects_are_known_without_their_device(tmp_path: Path, layout: str) -> 
     site.do(StepName.SWAP)
     noted = json.loads((site.place.stage(site.upgrade) / "carried").read_text())
     displaced = site.target.objects(site.context, site.place).tree_of(site.beside)
-    assert noted == {
-        name: (displaced / name).stat().st_ino for name in ("uploads", "conf/site.toml")
-    }
+    inodes = {name: inode for name, (inode, _) in noted.items()}
+    names = ("uploads", "conf/site.toml")
+    assert inodes == {name: (displaced / name).stat().st_ino for name in names}
+
+
+@layouts
+def test_what_is_written_between_the_two_exchanges_back_is_kept_aside(
+    tmp_path: Path, layout: str
+) -> None:
+    """Killed in between; the machine starts the old program, on its data of then."""
+    site = upgrade(tmp_path, layout)
+    site.until(StepName.STAGE)
+    site.do(StepName.SWAP)
+    write(site.path, LATER)
+    exchange(site.beside, site.path)
+    assert read(site.path, WRITTEN) == WRITTEN
+    write(site.path, {"uploads/meanwhile": b"by the old program"})
+    site.back()
+    assert read(site.path, LATER) == LATER
+    aside = [path for path in site.path.parent.iterdir() if ".foreign-" in path.name]
+    assert [(path / "meanwhile").read_bytes() for path in aside] == [b"by the old program"]
+
+
+@layouts
+def test_a_version_that_kept_its_data_unmanaged_gets_the_newest_on_the_way_back(
+    tmp_path: Path, layout: str
+) -> None:
+    """As one that was adopted, or that knew fewer paths of data."""
+    plain = replace(INSIDE, mutable=(), unmanaged=("uploads/", "conf/site.toml"))
+    plain = replace(plain, quiesce=(), unquiesce=(), mutable_folders=frozenset())
+    first = TreeSite(
+        tmp_path,
+        layout,
+        old=None,
+        new={**OLD, "conf/other": b""},
+        options=plain,
+        from_version=None,
+        to_version="1.0.0",
+        upgrade="01" + "A" * 24,
+    )
+    first.until(StepName.CLEAN_COMMITTED)
+    (first.path / "uploads").mkdir()
+    write(first.path, WRITTEN)
+    assert first.context.staged is not None
+    site = TreeSite(
+        tmp_path,
+        layout,
+        old=None,
+        new={**NEW, **DELIVERED},
+        options=INSIDE,
+        installed=(first.context.staged.root, first.context.component.root),
+    )
+    site.until(StepName.RECHECK)
+    kept = site.do(StepName.POINT)
+    site.do(StepName.CLEAN_COMMITTED)
+    write(site.path, LATER)
+    assert site.context.staged is not None
+    back = TreeSite(
+        tmp_path,
+        layout,
+        old=None,
+        new=None,
+        options=plain,
+        installed_options=INSIDE,
+        point=Source(location_of(kept), kept.attributes["content"], point=True),
+        upgrade="01" + "Z" * 24,
+        from_version="1.1.0",
+        to_version="1.0.0",
+        installed=(site.context.staged.root, site.context.component.root),
+    )
+    assert len(back.plan.hooks) == 2
+    back.until(StepName.SWAP)
+    assert (back.path / "app.py").read_bytes() == b"old"
+    assert read(back.path, LATER) == LATER
+
+
+def test_data_on_another_file_system_is_not_carried(tmp_path: Path) -> None:
+    """A way back could not bring it to its tree by an exchange."""
+    if not os.access("/dev/shm", os.W_OK) or os.stat("/dev/shm").st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no second file system at /dev/shm")
+    with tempfile.TemporaryDirectory(prefix="noodle-data-", dir="/dev/shm") as folder:
+        write_tree(Path(folder) / "deployed", {**OLD, **DELIVERED})
+        (tmp_path / "srv").mkdir()
+        (tmp_path / "srv" / "web").symlink_to(Path(folder) / "deployed")
+        with pytest.raises(DataElsewhere) as caught:
+            TreeSite(tmp_path, "link", old=None, new={**NEW, **DELIVERED}, options=INSIDE)
+        assert folder in caught.value.problem
+
+
+def test_of_a_tree_that_goes_nobody_is_started(tmp_path: Path) -> None:
+    first = installed(tmp_path, "tree")
+    assert first.context.staged is not None
+    site = TreeSite(
+        tmp_path,
+        "tree",
+        old=None,
+        new=None,
+        options=INSIDE,
+        installed=(first.context.staged.root, first.context.component.root),
+    )
+    assert [one.at for one in site.plan.hooks] == [HookPoint.QUIESCE]

@@ -97,6 +97,7 @@ class TreeSite:
     from_version: str | None = "1.0.0"
     to_version: str | None = "1.1.0"
     installed: tuple[str, str] | None = None
+    installed_options: TreeOptions = field(default_factory=TreeOptions)
     point: Source | None = None
     target: DirectoryTarget = field(default_factory=DirectoryTarget)
     context: StepContext = field(init=False)
@@ -120,6 +121,7 @@ class TreeSite:
                 new=source,
                 installed_root=None if self.installed is None else self.installed[0],
                 installed_content=None if self.installed is None else self.installed[1],
+                installed_options=self.installed_options.to_text(),
                 options=replace(self.options, layout=self.layout).to_text(),
             )
         )

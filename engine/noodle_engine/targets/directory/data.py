@@ -19,11 +19,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import blake3
 import orjson
 
 from noodle_engine.disk.files import ObjectKind, kind_of, link_text, status_of, sync_file
@@ -62,6 +63,7 @@ __all__ = [
     "seed",
     "seed_inside",
     "size_inside",
+    "unusable_inside",
 ]
 
 _NOTE: Final = "carried"
@@ -147,48 +149,64 @@ def size_inside(options: TreeOptions, tree: Path) -> tuple[int, int]:
 class Carrying:
     """The data inside, between two trees of one upgrade, while nobody writes it.
 
-    `target` is how failures call it; `stage` is the upgrade's own folder.
+    `target` is how failures call it; `stage` is the upgrade's own folder. `aside` are
+    names beside the target for what somebody wrote meanwhile.
     """
 
     target: Path
     mutable: Sequence[bytes]
     stage: Path
     stop: threading.Event
+    aside: Callable[[], Iterable[Path]] = lambda: ()
 
     def copy(self, live: Path, new: Path) -> None:
         """Make the data of `live` that of `new` too: durable and read back.
 
-        What an interrupted call has left in `new` is replaced. A path that `live`
-        does not have stays as `new` has it. Raises StageUnproven if it changed
-        meanwhile: somebody still writes. Else a disk failure.
+        What an interrupted call has left in `new` is replaced, or removed where `live`
+        has it no more. A path that `live` never had stays as `new` has it. What is the
+        data of then, once the trees are exchanged, is written down first. Raises
+        StageUnproven if data changed meanwhile: somebody still writes. Else a disk failure.
         """
+        before = self._noted(_NOTE_TO_COME) or {}
+        for path in before:
+            if _there(live, path) is None:
+                _remove(new / os.fsdecode(path))
+        self.note(live, armed=False)
         for path in self.mutable:
             there = _there(live, path)
             if there is None:
                 continue
             begun = self.stage / "carry"
             _remove(begun)
-            part = self._part(live, there, path)
-            if part is None:
-                raise self._changed(path)
-            self._copied(part, live, path, begun)
+            self._copied(live, there, path, begun)
             wanted = new / os.fsdecode(path)
             _remove(wanted)
             move(begun, wanted)
 
-    def _copied(self, part: TreeManifest | TreeEntry, live: Path, path: bytes, begun: Path) -> None:
-        """Copy what is to be as `part` says, durably; raises StageUnproven if it is not."""
+    def _copied(self, live: Path, there: Path, path: bytes, begun: Path) -> None:
+        """Copy what stands at a path, durably; raises StageUnproven if it does not hold still."""
+        part = self._part(live, there, path)
+        if part is None:
+            raise self._changed(path)
         _write(begun, part, live, path, self.stop)
         _sync(begun)
+        for tree, one in ((begun.parent, begun), (live, there)):
+            name = path if one is there else os.fsencode(begun.name)
+            if not self._is_still(part, tree, one, name):
+                raise self._changed(path)
+
+    def _is_still(
+        self, part: TreeManifest | TreeEntry, tree: Path, there: Path, path: bytes
+    ) -> bool:
+        """Whether what stands at a path is, now, just what was read before."""
         if isinstance(part, TreeManifest):
-            checked = check_tree(begun, part, full=True, from_disk=True, stop=self.stop)
-            same = not checked.changes and not checked.extras
-        else:
-            name = os.fsencode(begun.name)
-            made = self._part(begun.parent, begun, name)
-            same = isinstance(made, TreeEntry) and made.identity == part.identity
-        if not same:
-            raise self._changed(path)
+            if kind_of(there) is not ObjectKind.FOLDER:
+                return False
+            checked = check_tree(there, part, full=True, from_disk=True, stop=self.stop)
+            more = {special.path for special in checked.specials}
+            return not checked.changes and set(checked.extras) <= more
+        now = self._part(tree, there, path)
+        return isinstance(now, TreeEntry) and now.identity == part.identity
 
     def _part(self, tree: Path, there: Path, path: bytes) -> TreeManifest | TreeEntry | None:
         """What stands at a path: a tree of its own, one entry, or what is neither."""
@@ -223,7 +241,7 @@ class Carrying:
         for path in self.mutable:
             there = _there(tree, path)
             if there is not None:
-                known[path_text(path)] = _identity(there)
+                known[path_text(path)] = [_identity(there), _state(there)]
         name = _NOTE if armed else _NOTE_TO_COME
         write_whole(self.stage / name, orjson.dumps(known), 0o600, replace=True)
 
@@ -232,37 +250,88 @@ class Carrying:
         if kind_of(self.stage / _NOTE_TO_COME) is ObjectKind.FILE:
             move(self.stage / _NOTE_TO_COME, self.stage / _NOTE)
 
+    def is_noted(self) -> bool:
+        """Whether it can be told which data is that of then."""
+        return self._noted(_NOTE) is not None
+
     def left(self, live: Path, displaced: Path) -> Iterator[bytes]:
-        """Where `live` has the data of then, or none, and the displaced tree newer data."""
-        then = self._noted()
+        """Where `live` has the data of then, or none, and the displaced tree is newer in that."""
+        then = self._noted(_NOTE)
         if then is None:
             return
         for path in self.mutable:
             here, there = _there(live, path), _there(displaced, path)
-            if there is None or _identity(there) == then.get(path):
-                continue
-            if here is None or _identity(here) == then.get(path):
+            inode = then.get(path, (None, ""))[0]
+            old_here = here is not None and _identity(here) == inode
+            new_there = there is not None and _identity(there) != inode
+            if (old_here and (new_there or there is None)) or (here is None and new_there):
                 yield path
 
     def exchange(self, live: Path, displaced: Path) -> None:
         """Bring newer data from the displaced tree into `live`, durably.
 
-        What `live` had there goes to the other. Twice is once; it takes no space.
+        What `live` had there goes to the other, also where the other has nothing any
+        more: a file that a program removed stays removed. If somebody wrote into it since
+        it is old, it is kept aside instead. Twice is once; no space is needed.
         """
+        then = self._noted(_NOTE) or {}
         for path in list(self.left(live, displaced)):
             here, there = (tree / os.fsdecode(path) for tree in (live, displaced))
-            _make_parents(live, path)  # a release that did not know the path has none
-            if not rename_noreplace(there, here):
-                exchange(there, here)
+            is_there = kind_of(there) is not ObjectKind.ABSENT
+            if not is_there:
+                rename_noreplace(here, there)
+            else:
+                _make_parents(live, path)  # a release that did not know the path has none
+                if not rename_noreplace(there, here):
+                    exchange(there, here)
             fsync_folder(here.parent)
             fsync_folder(there.parent)
+            if path in then and kind_of(there) is not ObjectKind.ABSENT:
+                self._set_aside_if_written(there, then[path])
 
-    def _noted(self) -> dict[bytes, int] | None:
-        data = read_whole(self.stage / _NOTE, bytes_max=_NOTE_BYTES_MAX)
+    def _set_aside_if_written(self, there: Path, then: tuple[int, str]) -> None:
+        if (_identity(there), _state(there)) != then:
+            any(move(there, free) for free in self.aside())
+
+    def take(self, live: Path, displaced: Path) -> None:
+        """Bring data that `live` has not from the displaced tree, durably. Twice is once."""
+        for path in self.mutable:
+            there = _there(displaced, path)
+            if there is not None and _there(live, path) is None:
+                _make_parents(live, path)
+                if rename_noreplace(there, live / os.fsdecode(path)):
+                    fsync_folder((live / os.fsdecode(path)).parent)
+                    fsync_folder(there.parent)
+
+    def _noted(self, name: str) -> dict[bytes, tuple[int, str]] | None:
+        """What was written down; None for nothing, or what is no note."""
+        data = read_whole(self.stage / name, bytes_max=_NOTE_BYTES_MAX)
         if data is None:
             return None
-        known = orjson.loads(data)  # written whole, or not at all
-        return {path_bytes(name): inode for name, inode in known.items()}
+        try:
+            known = orjson.loads(data)
+            return {path_bytes(one): (int(known[one][0]), str(known[one][1])) for one in known}
+        except (ValueError, TypeError, KeyError, IndexError):
+            return None
+
+
+def unusable_inside(tree: Path, path: bytes) -> str | None:
+    """Why what stands at a path of a tree cannot be carried; None if it can, or is not there."""
+    at = tree
+    for name in path.split(b"/")[:-1]:
+        at = at / os.fsdecode(name)
+        if kind_of(at) not in (ObjectKind.FOLDER, ObjectKind.ABSENT):
+            return f"{name_text(name)} on the way to it is no folder"
+    there = _there(tree, path)
+    if there is None or kind_of(there) in (ObjectKind.FILE, ObjectKind.LINK):
+        return None
+    if kind_of(there) is not ObjectKind.FOLDER:
+        return "it is neither file, folder nor link"
+    found = walk_tree(there, file=lambda _path, _status: None)
+    special = [one for one in found.specials if one.what != "socket"]
+    if special:
+        return f"it holds a {special[0].what}: {name_text(special[0].path)}"
+    return None
 
 
 def _identity(path: Path) -> int:
@@ -270,12 +339,26 @@ def _identity(path: Path) -> int:
     return status_of(path).st_ino
 
 
+def _state(path: Path) -> str:
+    """A digest of what a look at data tells, by which it is known whether somebody wrote it."""
+    rows: list[tuple[bytes, os.stat_result]] = [(b"", status_of(path))]
+    if kind_of(path) is ObjectKind.FOLDER:
+        walk_tree(path, file=lambda name, status: rows.append((name, status)))
+    seen = [
+        (name.hex(), status.st_ino, status.st_size, status.st_mtime_ns)
+        for name, status in sorted(rows, key=lambda row: row[0])
+        if name or kind_of(path) is not ObjectKind.FOLDER
+    ]
+    return blake3.blake3(orjson.dumps(seen)).hexdigest()
+
+
 def _make_parents(tree: Path, path: bytes) -> None:
     """Make the folders of a tree that a path lies in, where it has none, durably."""
     at = tree
     for name in path.split(b"/")[:-1]:
         at = at / os.fsdecode(name)
-        make_folder(at, _FOLDER_MODE)
+        if kind_of(at) is ObjectKind.ABSENT:
+            make_folder(at, _FOLDER_MODE)
 
 
 def _there(tree: Path, path: bytes) -> Path | None:

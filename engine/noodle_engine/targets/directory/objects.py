@@ -20,6 +20,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 
@@ -281,13 +282,15 @@ class DirectoryObjects(ABC):
         carrying = self._carrying()
         if back or source is None:
             carrying.arm()
+            if not carrying.is_noted():  # somebody removed it: the target's is the newest
+                self.stage()
+                carrying.note(other, armed=True)
             return
         self.stage()
         if source.point:
             carrying.note(other, armed=True)
         else:
             carrying.copy(live, other)
-            carrying.note(live, armed=False)
 
     def carried(self, beside: Path, *, back: bool) -> None:
         """Exchange what has newer data in the displaced tree."""
@@ -297,6 +300,24 @@ class DirectoryObjects(ABC):
             self._carrying().arm()
         if kind_of(self.tree_of(beside)) is ObjectKind.FOLDER:
             self._carrying().exchange(self.tree_of(self.place.path), self.tree_of(beside))
+
+    def is_known_folder(self, found: Found) -> bool:
+        """Whether it is the very folder of the old or the new, whatever was done in it."""
+        return found.attributes.get("folder_inode") in self._known_inodes()
+
+    def _is_known(self, folder: Path) -> bool:
+        return str(status_of(folder).st_ino) in self._known_inodes()
+
+    def _known_inodes(self) -> set[str]:
+        seen = (self.context.snapshot, self.context.staged)
+        inodes = (one.attributes.get("folder_inode") for one in seen if one is not None)
+        return {inode for inode in inodes if inode is not None}
+
+    def taken_from(self, displaced: Path) -> None:
+        """Bring data that the target has not from a tree that was set aside for it."""
+        tree = self.tree_of(displaced)
+        if self.carries and kind_of(tree) is ObjectKind.FOLDER:
+            self._carrying().take(self.tree_of(self.place.path), tree)
 
     def is_carried(self, beside: Path) -> bool:
         """Whether the displaced tree has no newer data."""
@@ -309,7 +330,8 @@ class DirectoryObjects(ABC):
         # Not to be stopped half way: its writers stand still.
         path, mutable = self.place.path, self.options.mutable
         stage = self.place.stage(self.context.upgrade)
-        return Carrying(path, mutable, stage, threading.Event())
+        aside = partial(self.place.foreign, self.context.upgrade)
+        return Carrying(path, mutable, stage, threading.Event(), aside)
 
     def old_manifest(self, source: Source) -> TreeManifest:
         """The manifest of the old, to make it anew. Raises OldLost."""
@@ -415,6 +437,9 @@ class LinkObjects(DirectoryObjects):
                 aside[ASIDE] = str(kept)
             if not move(stage / "tree", tree):
                 raise self._taken(tree)
+        for one in takewhile(os.path.lexists, self.place.foreign(self.context.upgrade)):
+            if self.carries and kind_of(one) is ObjectKind.FOLDER and self._is_known(one):
+                self._carrying().take(tree, one)  # it was the old, and has its data
         path, made = self._linked(stage / "old", text, manifest, built)
         return path, Found(made.kind, made.root, made.content, {**made.attributes, **aside})
 

@@ -38,10 +38,10 @@ from noodle_engine.targets.base import (
     TargetPlan,
     TargetRequest,
 )
-from noodle_engine.targets.directory.data import size_inside
+from noodle_engine.targets.directory.data import size_inside, unusable_inside
 from noodle_engine.targets.directory.manifests import manifest_beside
 from noodle_engine.targets.directory.objects import PAYLOAD_OPTION, DirectoryObjects, kept_trees
-from noodle_engine.targets.directory.payload import staged_manifest
+from noodle_engine.targets.directory.payload import inside, staged_manifest
 from noodle_engine.targets.directory.reading import Reader, led_to, tree_root_in
 from noodle_engine.targets.directory.writing import named
 from noodle_engine.targets.exchange.objects import Found, Look
@@ -58,6 +58,7 @@ from noodle_engine.targets.exchange.surroundings import (
 )
 from noodle_engine.targets.failures import (
     DataElsewhere,
+    DataRefused,
     MutableInside,
     MutableOutside,
     PayloadUnusable,
@@ -70,6 +71,8 @@ from noodle_engine.targets.place import Place, check_owner
 
 __all__ = ["check", "leads_to_data", "plan_directory", "refuse_unusable", "settled_options"]
 
+QUIESCE_MS_MAX = 300_000
+"""How long the stopping or starting of who writes data may take."""
 MEMORY_BYTES = 160 * 1024 * 1024
 FILES_PER_SECOND_ASSUMED = 10_000
 _ROOM = ("holder", "room", "lock", "commands", "owner", "releases", "manifests", "data")
@@ -79,6 +82,8 @@ _FOLDER_BYTES = 4096
 def plan_directory(request: TargetRequest, place: Place, reader: Reader) -> TargetPlan:
     """Say what an upgrade would do. Raises a failure that names why it cannot be done."""
     options = settled_options(TreeOptions.from_text(request.options), place)
+    if request.new is None or request.new.point:
+        options = _with_installed_data(options, TreeOptions.from_text(request.installed_options))
     reader.options = options
     found = refuse_unusable(place, reader, going_back=request.new is None or request.new.point)
     check_owner(place, request.home_log, take_over=request.take_over)
@@ -93,6 +98,8 @@ def plan_directory(request: TargetRequest, place: Place, reader: Reader) -> Targ
     if source is None or source.point:
         root_to = ABSENT if source is None else source.content
         new = None if source is None else _point_manifest(place, reader, source)
+        if source is not None:
+            _refuse_data(request.component, place, reader, found, new)
         changes = compare(old, new)
         return TargetPlan(
             root_from=found.root,
@@ -104,7 +111,7 @@ def plan_directory(request: TargetRequest, place: Place, reader: Reader) -> Targ
             notices=tuple(notices),
             options=text,
             changes=tuple(_told(changes)),
-            hooks=_around_exchange(options, found),
+            hooks=_around_exchange(options, found, goes=source is None),
         )
     raw = manifest_beside(source.path, source.content)
     if raw is None:
@@ -115,6 +122,7 @@ def plan_directory(request: TargetRequest, place: Place, reader: Reader) -> Targ
         )
     _refuse_mutable_elsewhere(request.component, place, found, options)
     new = staged_manifest(raw, options, place)
+    _refuse_data(request.component, place, reader, found, new)
     changes = compare(old, new)
     copied, shared, inodes = _to_write(place, reader, source, old=old, new=new)
     needs = _needs(place, new, *_with_data(place, found, options, copied, inodes))
@@ -212,19 +220,71 @@ def _refuse_mutable_elsewhere(
     if found.is_absent:
         return
     tree = _tree_at(place, found)
-    inside: list[str] = []
+    within: list[str] = []
     outside: list[str] = []
     for path in options.mutable:
         there = tree / os.fsdecode(path)
-        if kind_of(there) is ObjectKind.ABSENT:
+        kind = kind_of(there)
+        if kind is ObjectKind.ABSENT:
             continue
-        (outside if leads_to_data(place, there, path) else inside).append(name_text(path))
-    if options.quiesce and not _same_device(tree, place.parent):
-        raise DataElsewhere(path=place.path, component=component, tree=tree)
+        if options.quiesce and kind is ObjectKind.LINK and not leads_to_data(place, there, path):
+            outside.append(name_text(path))  # a copy of it would lead elsewhere
+            continue
+        (outside if leads_to_data(place, there, path) else within).append(name_text(path))
     if options.quiesce and outside:
         raise MutableOutside(path=place.path, component=component, mutable=tuple(outside))
-    if inside and not options.quiesce:
-        raise MutableInside(path=place.path, component=component, mutable=tuple(inside))
+    if within and not options.quiesce:
+        raise MutableInside(path=place.path, component=component, mutable=tuple(within))
+
+
+def _with_installed_data(options: TreeOptions, installed: TreeOptions) -> TreeOptions:
+    """Where the installed version keeps data inside, it is carried, whatever the old one knew."""
+    if not installed.quiesce:
+        return options
+    paths = dict.fromkeys((*options.mutable, *installed.mutable))
+    outer = tuple(
+        one for one in paths if not any(inside(one, [other]) for other in paths if other != one)
+    )
+    return replace(
+        options,
+        mutable=outer,
+        mutable_folders=(options.mutable_folders | installed.mutable_folders) & set(outer),
+        quiesce=installed.quiesce,
+        unquiesce=installed.unquiesce,
+    )
+
+
+def _refuse_data(
+    component: str, place: Place, reader: Reader, found: Found, new: TreeManifest | None
+) -> None:
+    """Refuse data inside that could not be carried, both ways. `new` is what comes."""
+    options = reader.options
+    if not options.quiesce or found.is_absent:
+        return
+    tree = _tree_at(place, found)
+    if not _same_device(tree, place.parent):
+        raise DataElsewhere(path=place.path, component=component, tree=tree)
+    old = _manifest_of(reader, found)
+    for path in options.mutable:
+        why = unusable_inside(tree, path)
+        if old is not None and why is None:
+            own = [one.path for one in old.entries if inside(one.path, [path])]
+            if own:
+                why = f"the installed version has it as its own: {named(own)}"
+        if new is not None and why is None:
+            why = _in_the_way(new, path)
+        if why is not None:
+            raise DataRefused(path=place.path, component=component, data=name_text(path), why=why)
+
+
+def _in_the_way(new: TreeManifest, path: bytes) -> str | None:
+    """What of a tree a path of data cannot lie in."""
+    parent = path
+    while parent := parent.rpartition(b"/")[0]:
+        entry = new.by_path.get(parent)
+        if entry is not None and entry.kind is not EntryKind.FOLDER:
+            return f"in the other version {name_text(parent)} is no folder"
+    return None
 
 
 def _tree_at(place: Place, found: Found) -> Path:
@@ -234,15 +294,19 @@ def _tree_at(place: Place, found: Found) -> Path:
     return place.path
 
 
-def _around_exchange(options: TreeOptions, found: Found) -> tuple[Hook, ...]:
-    """The commands that stop and start who writes a tree that is there."""
+def _around_exchange(options: TreeOptions, found: Found, *, goes: bool = False) -> tuple[Hook, ...]:
+    """The commands that stop and start who writes a tree that is there.
+
+    Of a tree that `goes` nobody is started: there is nothing left to write.
+    """
     if not options.quiesce or found.is_absent:
         return ()
     stop, start = options.quiesce, options.unquiesce
-    return (
-        Hook(HookPoint.QUIESCE, stop, undo=start),
-        Hook(HookPoint.UNQUIESCE, start, undo=stop),
+    around = (
+        Hook(HookPoint.QUIESCE, stop, undo=start, timeout_ms=QUIESCE_MS_MAX),
+        Hook(HookPoint.UNQUIESCE, start, undo=stop, timeout_ms=QUIESCE_MS_MAX),
     )
+    return around[:1] if goes else around
 
 
 def leads_to_data(place: Place, there: Path, path: bytes) -> bool:

@@ -236,14 +236,17 @@ def _restore(exchange: Exchange, seen: Sight, notes: dict[str, str]) -> None:
     if seen.target.is_absent:
         _bring_in(exchange, expected=ABSENT)
         return
-    ours = seen.target.root == exchange.new
-    if ours:
+    # An edited old or new still has the data of programs, which is nobody else's.
+    new = seen.target.root == exchange.new
+    known = new or exchange.objects.is_known_folder(seen.target)
+    if known:
         exchange.objects.carry(exchange.beside, back=True)
     exchange_names(exchange.beside, exchange.place.path)
     fsync_folder(exchange.place.parent)
     displaced = exchange.objects.find(exchange.beside, Look.STAMPS)
-    if ours and is_ours(exchange, displaced):
+    if known and (is_ours(exchange, displaced) or exchange.objects.is_known_folder(displaced)):
         exchange.objects.carried(exchange.beside, back=True)
+        exchange.objects.taken_from(exchange.beside)
     if displaced.root == old and displaced.kind is ObjectKind.LINK:
         exchange.objects.discard(exchange.beside)  # what it led to has been made again
     elif not is_ours(exchange, displaced):

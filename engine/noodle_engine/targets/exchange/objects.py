@@ -131,6 +131,12 @@ class Objects(Protocol):
         With `back` the old is in place again, or never left it.
         """
 
+    def is_known_folder(self, found: Found) -> bool:
+        """Whether it is the very object of the old or the new, whatever was done in it."""
+
+    def taken_from(self, displaced: Path) -> None:
+        """What programs wrote comes from an object that was set aside, where it is missing."""
+
     def is_carried(self, beside: Path) -> bool:
         """Whether nothing is left for `carried` to do."""
 

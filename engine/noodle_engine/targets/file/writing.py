@@ -93,6 +93,14 @@ class FileObjects:
     def carried(self, beside: Path, *, back: bool) -> None:
         """Nothing to do."""
 
+    def is_known_folder(self, found: Found) -> bool:
+        """A file is no folder."""
+        del found
+        return False
+
+    def taken_from(self, displaced: Path) -> None:
+        """Nothing to do."""
+
     def is_carried(self, beside: Path) -> bool:
         """Nothing was to be done."""
         del beside
