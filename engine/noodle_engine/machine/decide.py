@@ -588,14 +588,22 @@ _ACCEPTABLE = frozenset(
 
 
 def _accepted(upgrade: Upgrade) -> Iterator[StepDone]:
-    """The failed checks and hooks of the state it is in, taken as done by a person."""
-    for step in upgrade.steps_left:
+    """The failed checks and hooks of the state it is in, taken as done by a person.
+
+    On the way back only who could not be stopped or started: a person has seen to it.
+    """
+    steps = undo_order(upgrade) if upgrade.undoing else upgrade.steps_left
+    undo = upgrade.undoing
+    for step in steps:
         state = upgrade.step(step.id)
-        if step.name in _ACCEPTABLE and state.outcome is Outcome.FAILED:
+        outcome = state.undo_outcome if undo else state.outcome
+        acceptable = _EXCHANGE - {StepName.SWAP} if undo else _ACCEPTABLE
+        if step.name in acceptable and outcome is Outcome.FAILED:
             yield StepDone(
                 step=step.id,
-                key=f"{upgrade.id}:{step.id}",
-                attempt=state.attempt,
+                key=f"{upgrade.id}:{step.id}" + (":undo" if undo else ""),
+                attempt=state.undo_attempt if undo else state.attempt,
+                undo=undo,
                 outcome=Outcome.DONE,
                 error="accepted by a person",
             )

@@ -13,7 +13,8 @@ from noodle_engine.machine.decide import Do, Probe, ProbeAnswer, Probed, Release
 from noodle_engine.machine.failures import MessageRefused
 from noodle_engine.machine.plan import Hook, HookPoint, StepName
 from noodle_engine.machine.records import Observation
-from noodle_engine.machine.states import TERMINAL, OnCrash, Reason, Release, State
+from noodle_engine.machine.states import TERMINAL, HoldReason, OnCrash, Reason, Release, State
+from noodle_engine.machine.upgrade import RESUMES_WITHOUT_PROGRESS_MAX
 from tests.unit.machine.drive import HEALTH, RESTART, Driven, component, plan_of
 
 AROUND = (
@@ -115,6 +116,35 @@ def test_a_command_that_does_not_stop_them_turns_back_and_starts_them() -> None:
     driven.to_rest()
     assert driven.upgrade.state is State.ROLLED_BACK
     assert "swap:web" not in driven.done_steps
+
+
+def test_a_person_may_say_that_they_stand_still() -> None:
+    """Where the command cannot: it may lie in the very tree that is gone."""
+    driven = Driven.of(PLAN)
+    driven.until_step("health:api:0")
+    driven.done(error="sick")
+    assert driven.step == "unquiesce:api:1"
+    driven.done(error="no such file")
+    assert driven.hold is HoldReason.OLD_BROKEN
+    driven.say(ReleaseHold(Release.RETRY))
+    driven.done(error="no such file")
+    driven.say(ReleaseHold(Release.PROMOTE))
+    assert driven.step == "swap:api"
+    driven.to_rest()
+    assert driven.upgrade.state is State.ROLLED_BACK
+
+
+def test_stopping_them_anew_at_each_resume_is_no_progress() -> None:
+    """A process that is killed in each exchange is on hold after so many resumes."""
+    driven = Driven.of(PLAN)
+    driven.until_step("swap:web")
+    for _ in range(RESUMES_WITHOUT_PROGRESS_MAX):
+        assert driven.hold is None
+        driven.resume()
+        if driven.hold is None:
+            driven.say(Probed("swap:web", ProbeAnswer.NOT_DONE))
+            driven.until_step("swap:web")
+    assert driven.hold is HoldReason.FAILURE_KEPT
 
 
 @settings(max_examples=400)
