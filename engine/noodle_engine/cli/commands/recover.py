@@ -33,7 +33,7 @@ _RELEASES = {
     "restore": "On hold over a foreign target: put back what the journal expects, keep the other.",
     "adopt": "On hold over a foreign target: accept what is there as it is.",
     "back": "On hold: take the upgrade back.",
-    "promote": "On hold: go forward all the same.",
+    "promote": "On hold: go on all the same: what failed counts as done.",
 }
 
 

@@ -51,7 +51,7 @@ _WAYS = {
     "--restore": "put back what the journal expects; what is there now is kept beside it",
     "--adopt": "accept what is there now as it is",
     "--back": "take the upgrade back",
-    "--promote": "go forward all the same",
+    "--promote": "what failed counts as done",
 }
 _HOLDS = {
     "foreign": "somebody else changed a target, so Noodle touches nothing more",

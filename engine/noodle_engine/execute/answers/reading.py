@@ -28,6 +28,7 @@ from noodle_engine.execute.clock import CLOCK_JUMP_MS_MAX
 from noodle_engine.execute.failures import UpgradeUnknown
 from noodle_engine.execute.ids import earliest_id_ms, is_upgrade_id, matching_ids
 from noodle_engine.execute.recording import Live
+from noodle_engine.machine.decide import undo_order
 from noodle_engine.machine.plan import ABSENT, Step, StepName, state_of
 from noodle_engine.machine.records import (
     BACK_TIMER,
@@ -302,15 +303,24 @@ def _allowed(upgrade: Upgrade) -> tuple[str, ...]:
         return ()
     hold = upgrade.hold
     if hold is not None:
-        ways = {
+        known: dict[HoldReason, tuple[str, ...]] = {
             HoldReason.FOREIGN: ("--restore", "--adopt", "--retry"),
             HoldReason.IRREVERSIBLE: ("--promote", "--back", "--retry"),
             HoldReason.FAILURE_KEPT: ("--retry", "--promote", "--back"),
-        }.get(hold.reason, ("--retry",))
+        }
+        ways = known.get(hold.reason, ("--retry",))
+        if hold.reason is HoldReason.OLD_BROKEN and _waits_for_writers(upgrade):
+            ways = ("--retry", "--promote")
         return tuple(f"{resume} {way}" for way in ways)
     if upgrade.undoing:
         return (resume,)
     return (resume, f"noodle abort {upgrade.id}")
+
+
+def _waits_for_writers(upgrade: Upgrade) -> bool:
+    """Whether the way back stands still at a command that stops or starts who writes data."""
+    following = undo_order(upgrade)
+    return bool(following) and following[0].name in (StepName.QUIESCE, StepName.UNQUIESCE)
 
 
 def _kept_old(upgrade: Upgrade, name: str) -> bool:
