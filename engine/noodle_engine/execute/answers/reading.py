@@ -28,7 +28,6 @@ from noodle_engine.execute.clock import CLOCK_JUMP_MS_MAX
 from noodle_engine.execute.failures import UpgradeUnknown
 from noodle_engine.execute.ids import earliest_id_ms, is_upgrade_id, matching_ids
 from noodle_engine.execute.recording import Live
-from noodle_engine.machine.decide import undo_order
 from noodle_engine.machine.plan import ABSENT, Step, StepName, state_of
 from noodle_engine.machine.records import (
     BACK_TIMER,
@@ -319,6 +318,8 @@ def _allowed(upgrade: Upgrade) -> tuple[str, ...]:
 
 def _waits_for_writers(upgrade: Upgrade) -> bool:
     """Whether the way back stands still at a command that stops or starts who writes data."""
+    from noodle_engine.machine.decide import undo_order  # only who is on hold pays for it
+
     following = undo_order(upgrade)
     return bool(following) and following[0].name in (StepName.QUIESCE, StepName.UNQUIESCE)
 
