@@ -318,7 +318,7 @@ def _allowed(upgrade: Upgrade) -> tuple[str, ...]:
 
 def _waits_for_writers(upgrade: Upgrade) -> bool:
     """Whether the way back stands still at a command that stops or starts who writes data."""
-    from noodle_engine.machine.decide import undo_order  # only who is on hold pays for it
+    from noodle_engine.machine.decide import undo_order  # noqa: PLC0415 - only who is on hold pays
 
     following = undo_order(upgrade)
     return bool(following) and following[0].name in (StepName.QUIESCE, StepName.UNQUIESCE)
