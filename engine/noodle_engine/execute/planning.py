@@ -12,6 +12,7 @@ L3. Going back asks no version rule: only whether a kept old is there.
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -332,6 +333,10 @@ class Planner:
         if not pieces:
             return None
         components = tuple(piece.component for piece in pieces)
+        home = path_text(os.path.realpath(self.releases.home))
+        for one in components:
+            if _overlap(one.target, home):
+                raise TargetsOverlap(one.name, "this home", str(local_path(one.target)))
         if len(components) > COMPONENTS_MAX:
             raise NotCompatible(
                 problem=f"the plan has {len(components)} components",

@@ -129,6 +129,11 @@ class ReleaseStore:
         self._folder = home / _FOLDER
         self._key = home / "keys" / KEY_NAME
 
+    @property
+    def home(self) -> Path:
+        """The home that it is the registry of."""
+        return self._home
+
     def add(
         self,
         release: Path,

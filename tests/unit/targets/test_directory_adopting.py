@@ -226,3 +226,19 @@ def test_what_cannot_be_adopted_is_refused_by_name(tmp_path: Path) -> None:
         adopting.begin()
     assert read_tree(adopting.path) == leaves(DEPLOYED)
     assert not place_of(adopting.path).room.exists()
+
+
+def test_who_could_not_come_to_data_before_cannot_after(
+    tmp_path: Path, layouts: tuple[str, str]
+) -> None:
+    """The folders that data moves into may be entered as those that it was in."""
+    made = Adopting(tmp_path, *layouts, ["uploads/", "conf/site.toml"])
+    group = os.getegid() if os.geteuid() else 33
+    made.tree.chmod(0o700)
+    (made.tree / "conf").chmod(0o750)
+    os.chown(made.tree / "conf", -1, group)
+    made.begin().until(FORWARD[-1])
+    data = Path(os.path.realpath(made.path / "uploads")).parent
+    assert data.stat().st_mode & 0o777 == 0o700
+    conf = Path(os.path.realpath(made.path / "conf" / "site.toml")).parent
+    assert (conf.stat().st_mode & 0o777, conf.stat().st_gid) == (0o750, group)

@@ -493,3 +493,34 @@ def test_of_a_tree_that_goes_nobody_is_started(tmp_path: Path) -> None:
         installed=(first.context.staged.root, first.context.component.root),
     )
     assert [one.at for one in site.plan.hooks] == [HookPoint.QUIESCE]
+
+
+@layouts
+def test_data_outlasts_a_removal(tmp_path: Path, layout: str) -> None:
+    """Installed again, a component has the data that was removed with it."""
+    first = installed(tmp_path, layout)
+    assert first.context.staged is not None
+    gone = TreeSite(
+        tmp_path,
+        layout,
+        old=None,
+        new=None,
+        options=INSIDE,
+        installed=(first.context.staged.root, first.context.component.root),
+        to_version=None,
+    )
+    assert any("goes with it" in one for one in gone.plan.notices)
+    gone.until(StepName.CLEAN_COMMITTED)
+    assert not gone.path.exists()
+    again = TreeSite(
+        tmp_path,
+        layout,
+        old=None,
+        new={**NEW, **DELIVERED},
+        options=INSIDE,
+        from_version=None,
+        upgrade="01" + "Z" * 24,
+    )
+    again.until(StepName.CLEAN_COMMITTED)
+    assert (again.path / "app.py").read_bytes() == b"new!"
+    assert read(again.path, WRITTEN) == WRITTEN

@@ -41,7 +41,11 @@ from noodle_engine.targets.base import (
     TargetPlan,
     TargetRequest,
 )
-from noodle_engine.targets.directory.data import make_data_folders, remove_empty_data_folders
+from noodle_engine.targets.directory.data import (
+    access_at,
+    make_data_folders,
+    remove_empty_data_folders,
+)
 from noodle_engine.targets.directory.objects import FOLDER_MODE_LINK, forget_manifests
 from noodle_engine.targets.directory.payload import data_link, staged_at, staged_manifest
 from noodle_engine.targets.directory.planning import (
@@ -324,7 +328,8 @@ class Adoption:
             make_folder(self.place.releases, FOLDER_MODE_LINK)
         else:
             inside = piece.outside.relative_to(self.place.data)
-            make_data_folders(self.place, os.fsencode(inside))
+            tree = Path(os.path.realpath(self.place.path))
+            make_data_folders(self.place, os.fsencode(inside), access_at(tree))
         unlink_quietly(begun)
         uid, gid = piece.owner
         link = TreeEntry(b"", EntryKind.LINK, 0, uid, gid, link=os.fsencode(piece.text))

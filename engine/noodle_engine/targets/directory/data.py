@@ -18,15 +18,17 @@ is carried already, and the way back has nothing to write.
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import blake3
 import orjson
 
+from noodle_engine.disk.failures import explained
 from noodle_engine.disk.files import ObjectKind, kind_of, link_text, status_of, sync_file
 from noodle_engine.disk.names import (
     exchange,
@@ -57,7 +59,10 @@ from noodle_engine.targets.failures import StageUnproven
 from noodle_engine.targets.place import Place
 
 __all__ = [
+    "Access",
     "Carrying",
+    "access_at",
+    "access_in",
     "make_data_folders",
     "remove_empty_data_folders",
     "seed",
@@ -70,6 +75,14 @@ _NOTE: Final = "carried"
 _NOTE_TO_COME: Final = "carried-next"
 _NOTE_BYTES_MAX: Final = 1024 * 1024
 _FOLDER_MODE = 0o755
+
+
+class Access(NamedTuple):
+    """Who may enter a folder: its mode and owners."""
+
+    mode: int
+    uid: int
+    gid: int
 
 
 def seed(
@@ -92,7 +105,7 @@ def seed(
         there = place.data / Path(*map(_text, path.split(b"/")))
         if kind_of(there) is not ObjectKind.ABSENT:
             continue
-        make_data_folders(place, path)
+        make_data_folders(place, path, access_in(release))
         begun = stage / "seed"
         _remove(begun)
         _write(begun, _part(release, path), payload, path, stop)
@@ -108,14 +121,20 @@ def seed_inside(
     *,
     old: Path,
     new: Path,
+    kept: Path | None,
     stop: threading.Event,
 ) -> None:
     """Give every path whose data lies inside, and that `old` does not have, what the release has.
 
-    `new` is a tree that is being built. Nothing is durable. Raises a disk failure.
+    `new` is a tree that is being built. `kept` is the tree that was removed last, if the
+    target is empty since: its data outlasts the removal. Nothing is durable. Raises a
+    disk failure, StageUnproven.
     """
+    carrying = Carrying(new, options.mutable, stage, stop)
+    if kept is not None and options.quiesce:
+        carrying.copy_into(kept, new)
     for path in options.mutable if options.quiesce else ():
-        if _there(old, path) is not None:
+        if _there(old, path) is not None or _there(new, path) is not None:
             continue  # it is carried when its writers stand still
         begun = stage / "seed"
         _remove(begun)
@@ -172,6 +191,10 @@ class Carrying:
             if _there(live, path) is None:
                 _remove(new / os.fsdecode(path))
         self.note(live, armed=False)
+        self.copy_into(live, new)
+
+    def copy_into(self, live: Path, new: Path) -> None:
+        """Copy the data of `live` into `new`; see `copy`."""
         for path in self.mutable:
             there = _there(live, path)
             if there is None:
@@ -371,14 +394,58 @@ def _there(tree: Path, path: bytes) -> Path | None:
     return None if kind_of(at) is ObjectKind.ABSENT else at
 
 
-def make_data_folders(place: Place, path: bytes) -> None:
-    """Make `data` and the folders in it that a mutable path lies in, durably."""
+def make_data_folders(place: Place, path: bytes, like: Callable[[bytes], Access | None]) -> None:
+    """Make `data` and the folders in it that a mutable path lies in, durably.
+
+    `like` tells how the folder at a path of the tree may be entered: who could not
+    come through there cannot come through here.
+    """
     place.make_room()
-    folder = place.data
-    make_folder(folder, _FOLDER_MODE)
+    folder, at = place.data, b""
+    _make_like(folder, like(at))
     for name in path.split(b"/")[:-1]:
-        folder = folder / _text(name)
-        make_folder(folder, _FOLDER_MODE)
+        folder, at = folder / _text(name), at + b"/" + name if at else name
+        _make_like(folder, like(at))
+
+
+def _make_like(folder: Path, wanted: Access | None) -> None:
+    """Make a folder; one that holds something already stays as it is."""
+    if kind_of(folder) is ObjectKind.ABSENT:
+        make_folder(folder, 0o700)
+    if kind_of(folder) is not ObjectKind.FOLDER:
+        return
+    with explained("list", folder):
+        if any(folder.iterdir()):
+            return
+    mode, uid, gid = wanted or Access(_FOLDER_MODE, os.geteuid(), os.getegid())
+    entry = TreeEntry(b"", EntryKind.FOLDER, mode, uid, gid)
+    finish_folders(folder, TreeManifest([entry]))
+    fsync_folder(folder)
+
+
+def access_in(release: TreeManifest) -> Callable[[bytes], Access | None]:
+    """How the folders of a release may be entered."""
+
+    def like(path: bytes) -> Access | None:
+        entry = release.by_path.get(path)
+        if entry is None or entry.kind is not EntryKind.FOLDER:
+            return None
+        return Access(entry.mode, entry.uid, entry.gid)
+
+    return like
+
+
+def access_at(tree: Path) -> Callable[[bytes], Access | None]:
+    """How the folders of a tree may be entered."""
+
+    def like(path: bytes) -> Access | None:
+        there = _there(tree, path) if path else tree
+        if there is None or kind_of(there) is not ObjectKind.FOLDER:
+            return None
+        status = status_of(there)
+        return Access(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+
+    return like
 
 
 def remove_empty_data_folders(place: Place, path: bytes) -> None:

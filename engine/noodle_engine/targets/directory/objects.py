@@ -48,7 +48,14 @@ from noodle_engine.targets.exchange.sight import move
 from noodle_engine.targets.failures import ForeignFound, OldLost, PayloadUnusable
 from noodle_engine.targets.place import ROOT_DIGITS, Place
 
-__all__ = ["PAYLOAD_OPTION", "DirectoryObjects", "forget_manifests", "kept_trees", "objects_for"]
+__all__ = [
+    "PAYLOAD_OPTION",
+    "DirectoryObjects",
+    "forget_manifests",
+    "kept_trees",
+    "newest_kept",
+    "objects_for",
+]
 
 PAYLOAD_OPTION = "payload"
 """The option that has the root of the release's own tree, before mutable paths became links."""
@@ -78,6 +85,26 @@ def kept_trees(place: Place, reader: Reader) -> Iterator[KeptTree]:
             manifest = reader.manifests.get(root)
             if manifest is not None:
                 yield KeptTree(path, manifest)
+
+
+def newest_kept(place: Place) -> Path | None:
+    """The tree that was kept last: of an empty target, what was removed from it."""
+    if kind_of(place.releases) is not ObjectKind.FOLDER:
+        return None
+    with explained("list", place.releases):
+        names = [path.name for path in place.releases.iterdir()]
+    for name in sorted(names, key=_upgrade_in, reverse=True):
+        path = place.releases / name
+        if kind_of(path) is ObjectKind.LINK:
+            path = led_to(place.parent, link_text(path))
+        if kind_of(path) is ObjectKind.FOLDER:
+            return path
+    return None
+
+
+def _upgrade_in(name: str) -> str:
+    """The id of the upgrade in the name of what is kept: they sort by time."""
+    return name.removesuffix(LINK_ENDING).rpartition("-")[2]
 
 
 def forget_manifests(place: Place, reader: Reader) -> None:
@@ -263,8 +290,12 @@ class DirectoryObjects(ABC):
         def first() -> None:
             if raw is not None:
                 old = self.tree_of(self.place.path)
+                gone = kind_of(self.place.path) is ObjectKind.ABSENT
+                kept = newest_kept(self.place) if gone else None
                 seed(self.place, self.options, raw, source.path, stage, stop=stop)
-                seed_inside(self.options, raw, source.path, stage, old=old, new=path, stop=stop)
+                seed_inside(
+                    self.options, raw, source.path, stage, old=old, new=path, kept=kept, stop=stop
+                )
 
         return first
 

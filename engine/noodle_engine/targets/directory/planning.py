@@ -40,7 +40,12 @@ from noodle_engine.targets.base import (
 )
 from noodle_engine.targets.directory.data import size_inside, unusable_inside
 from noodle_engine.targets.directory.manifests import manifest_beside
-from noodle_engine.targets.directory.objects import PAYLOAD_OPTION, DirectoryObjects, kept_trees
+from noodle_engine.targets.directory.objects import (
+    PAYLOAD_OPTION,
+    DirectoryObjects,
+    kept_trees,
+    newest_kept,
+)
 from noodle_engine.targets.directory.payload import inside, staged_manifest
 from noodle_engine.targets.directory.reading import Reader, led_to, tree_root_in
 from noodle_engine.targets.directory.writing import named
@@ -98,6 +103,8 @@ def plan_directory(request: TargetRequest, place: Place, reader: Reader) -> Targ
     if source is None or source.point:
         root_to = ABSENT if source is None else source.content
         new = None if source is None else _point_manifest(place, reader, source)
+        if source is None:
+            notices += _data_that_goes(options, _tree_at(place, found))
         if source is not None:
             _refuse_data(request.component, place, reader, found, new)
         changes = compare(old, new)
@@ -352,6 +359,16 @@ def _left_behind(reader: Reader, found: Found) -> Iterator[str]:
         )
 
 
+def _data_that_goes(options: TreeOptions, tree: Path) -> Iterator[str]:
+    """The data inside of a tree that is removed: it goes with it, and comes back with it."""
+    size, count = size_inside(options, tree)
+    if count:
+        yield (
+            f"its data inside ({', '.join(map(name_text, options.mutable))}: {size} bytes) goes "
+            "with it into the kept version; a rollback, or an install, brings it back"
+        )
+
+
 def _owners(place: Place, found: Found, new: TreeManifest) -> Iterator[str]:
     """Whose the new tree is, where that changes."""
     if found.is_absent or os.geteuid() != 0:
@@ -403,9 +420,10 @@ def _with_data(
     place: Place, found: Found, options: TreeOptions, copied: int, inodes: int
 ) -> tuple[int, int]:
     """What is to be written with the data that is carried into the new tree."""
-    if found.is_absent:
+    tree = newest_kept(place) if found.is_absent else _tree_at(place, found)
+    if tree is None:
         return copied, inodes
-    size, count = size_inside(options, _tree_at(place, found))
+    size, count = size_inside(options, tree)
     return copied + size, inodes + count
 
 

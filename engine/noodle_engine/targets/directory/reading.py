@@ -24,7 +24,7 @@ import blake3
 
 from noodle_engine.disk.failures import DiskError
 from noodle_engine.disk.files import ObjectKind, Progress, kind_of, link_text, status_of
-from noodle_engine.disk.trees.manifest import EntryKind, TreeManifest, compare, name_text
+from noodle_engine.disk.trees.manifest import EntryKind, TreeManifest, name_text
 from noodle_engine.disk.trees.scan import Scanned, check_tree, scan_tree
 from noodle_engine.disk.trees.stamps import Stamp, stamp_fields
 from noodle_engine.machine.records import Observation
@@ -170,10 +170,10 @@ class Reader:
         return self._read(path, look, identity)
 
     def _read(self, path: Path, look: Look, identity: tuple[int, int]) -> Found:
-        nearest: TreeManifest | None = None
+        nearest: tuple[TreeManifest, Mapping[bytes, Stamp] | None] | None = None
         candidates = list(self._candidates(identity, look))
         for number, (manifest, stamps) in enumerate(candidates):
-            nearest = nearest or manifest
+            nearest = nearest or (manifest, stamps)
             after = candidates[number + 1 :]
             if after and _shows_another(path, (manifest, stamps), after[0]):
                 continue
@@ -199,8 +199,20 @@ class Reader:
             found.kind,
             found.root,
             found.content,
-            {**found.attributes, "differs": _differing(nearest, scanned.manifest)},
+            {**found.attributes, "differs": self._differing(path, *nearest)},
         )
+
+    def _differing(
+        self, path: Path, expected: TreeManifest, stamps: Mapping[bytes, Stamp] | None
+    ) -> str:
+        """What is not as it was expected, the first few by name; what is besides is nobody's."""
+        checked = check_tree(path, expected, stamps=stamps, skip=self.leaves_out, stop=self.stop)
+        named = ", ".join(
+            name_text(change.path)[:DIFFERING_LENGTH_MAX] or "."
+            for change in checked.changes[:DIFFERING_NAMED_MAX]
+        )
+        more = len(checked.changes) - DIFFERING_NAMED_MAX
+        return f"{named} and {more} more" if more > 0 else named
 
     def leaves_out(self, path: bytes, is_folder: bool) -> bool:  # noqa: FBT001 - as a scan asks
         """Whether a path is no part of the tree: unmanaged, or the data of a program."""
@@ -270,13 +282,3 @@ def _identity_in(attributes: Mapping[str, str]) -> tuple[int, int] | None:
         return int(attributes["folder_device"]), int(attributes["folder_inode"])
     except (KeyError, ValueError):
         return None
-
-
-def _differing(expected: TreeManifest, found: TreeManifest) -> str:
-    changes = compare(expected, found)
-    named = ", ".join(
-        name_text(change.path)[:DIFFERING_LENGTH_MAX] or "."
-        for change in changes[:DIFFERING_NAMED_MAX]
-    )
-    more = len(changes) - DIFFERING_NAMED_MAX
-    return f"{named} and {more} more" if more > 0 else named
