@@ -376,6 +376,25 @@ def test_a_grandchild_with_its_own_session_does_not_hold_up_the_end(run: Run) ->
     assert gone(grandchild)
 
 
+def test_a_child_that_leaves_the_group_right_after_the_end_lives_on(run: Run) -> None:
+    """As `setsid --fork` starts a service: its child takes its own session after it ended."""
+    leaving = (
+        "import os, select, sys\n"
+        "child = os.fork()\n"
+        "if child:\n"
+        "    os.write(1, b'%d' % child); os._exit(0)\n"
+        "select.select([], [], [], 0.05); os.setsid(); select.select([], [], [], 60)\n"
+    )
+    ended = run(sys.executable, "-c", leaving)
+
+    assert ended.succeeded
+    assert ended.left == ()
+    child = int(ended.output)
+    assert os.getsid(child) == child
+    os.kill(child, signal.SIGKILL)
+    assert gone(child)
+
+
 def test_output_without_end_is_kept_in_bounded_memory_and_its_end_is_told(run: Run) -> None:
     ended = run("yes", timeout_ms=300)
 

@@ -16,8 +16,9 @@ C2. The program gets exactly the given arguments, environment and descriptors,
 C3. Whatever the program does, run_child returns or raises within its time-out,
     GRACE_MS, KILL_MS_MAX and DRAIN_MS_MAX, and keeps OUTPUT_BYTES_MAX of output.
 C4. A command has ended when the process that was started has: what it leaves
-    running in its process group is killed then. What left the group
-    (a daemon's own session) is not; it keeps the descriptors it inherited.
+    running in its process group, and is not gone from it within LEAVE_MS_MAX, is
+    killed then. What left the group (a daemon's own session) is not; it keeps the
+    descriptors it inherited.
 """
 
 from __future__ import annotations

@@ -46,8 +46,11 @@ KILL_MS_MAX = 5_000
 """How long a child may take to be gone after SIGKILL."""
 DRAIN_MS_MAX = 250
 """How long output is awaited after the child ended, if something else holds the pipe."""
+LEAVE_MS_MAX = 250
+"""How long what a command started may take to leave its process group."""
 
 _STOP_LOOK_MS = 50
+_LEAVE_LOOK_MS = 5
 _CHUNK_BYTES = 65_536
 _NOTICE_BYTES = 64
 _GO = b"g"
@@ -155,7 +158,7 @@ class Child:
             self._follow(pidfd, stop, deadline_ms)
         finally:
             os.close(pidfd)
-        self.left = tuple(self._group())
+        self.left = self._staying()
         self.end()
         self._drain()
         self._read_report()
@@ -195,6 +198,19 @@ class Child:
             self.process.wait(KILL_MS_MAX / 1000)
         except subprocess.TimeoutExpired as exc:
             raise _stays(self.process.pid) from exc
+
+    def _staying(self) -> tuple[Holder, ...]:
+        """What stays in the group; who is on its way out of it gets LEAVE_MS_MAX for that.
+
+        As with `setsid --fork`, which ends before the child that it made has left.
+        """
+        until = now_ms() + LEAVE_MS_MAX
+        hurried = self.timed_out or self.stopped
+        while found := tuple(self._group()):
+            if hurried or now_ms() >= until:
+                break
+            select.poll().poll(_LEAVE_LOOK_MS)
+        return found
 
     def _group(self) -> Iterator[Holder]:
         """What the ended process left running in its group."""
