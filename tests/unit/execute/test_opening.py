@@ -327,3 +327,14 @@ def test_what_was_kept_of_the_clock_is_disposable(site: Site, content: bytes | N
         mark.write_bytes(content)
     clock.pass_ms(1_000)
     assert since_first(noted(site, clock, "two")) == [0, 1_000]
+
+
+def test_a_key_file_beside_settings_that_look_elsewhere_is_named(site: Site) -> None:
+    """Whoever writes the settings file anew leaves out what `init` had written there."""
+    file = site.path / "config" / "runtime_upgrade_config.json"
+    file.write_text("{}")
+    with pytest.raises(KeyMissing) as missing, Noodle.open(site.path) as noodle:
+        noodle.status()
+    assert "NOODLE_JOURNAL_KEY" in missing.value.problem
+    assert str(site.path / "keys" / "master.key") in missing.value.remedy
+    assert '"file"' in missing.value.remedy

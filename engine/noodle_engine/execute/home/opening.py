@@ -18,7 +18,8 @@ from noodle_engine.execute.recording import Live, live_of
 from noodle_engine.machine.codec import encode
 from noodle_engine.registry.store import ReleaseStore
 from noodle_journal import Reader
-from noodle_journal.keys import load_master_key
+from noodle_journal.failures import KeyMissing
+from noodle_journal.keys import KEY_VARIABLE, load_master_key
 from noodle_policies.settings.sources import Loaded
 
 if TYPE_CHECKING:
@@ -62,6 +63,12 @@ def master_key_of(home: Home, environment: Mapping[str, str], settled: Settled) 
     """
     source = settled.loaded.settings.key_source if settled.loaded else "file"
     key_file = home.master_key_file if source == "file" else None
+    if key_file is None and KEY_VARIABLE not in environment and home.master_key_file.exists():
+        raise KeyMissing(
+            what=f"{KEY_VARIABLE} (`encryption.key_source` is {source})",
+            remedy=f'set `encryption.key_source` to "file" in {home.path}/config: '
+            f"{home.master_key_file} is there",
+        )
     return load_master_key(variable=environment.get("NOODLE_JOURNAL_KEY"), file=key_file)
 
 
