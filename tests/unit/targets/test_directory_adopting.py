@@ -242,3 +242,16 @@ def test_who_could_not_come_to_data_before_cannot_after(
     assert data.stat().st_mode & 0o777 == 0o700
     conf = Path(os.path.realpath(made.path / "conf" / "site.toml")).parent
     assert (conf.stat().st_mode & 0o777, conf.stat().st_gid) == (0o750, group)
+
+
+def test_what_was_adopted_once_and_forgotten_is_adopted_again(adopting: Adopting) -> None:
+    """Planning and looking agree on what it is: the links to its data are its own."""
+    before = through(adopting.path)
+    adopting.until(FORWARD[-1])
+    again = adopting.begin()
+    expected = (again.plan.root_from, again.plan.root_to)
+    options = again.plan.options or {}
+    looked = again.target.observe(again.path, expected=expected, options=options)
+    assert looked.root == again.plan.root_from
+    again.until(FORWARD[-1])
+    assert through(again.path) == before

@@ -118,6 +118,10 @@ def plan_adoption(request: TargetRequest, place: Place, reader: Reader) -> Targe
     manifest = _readable_manifest(place, reader, found)
     _refuse_unfit(place, had.layout, options, manifest)
     new = staged_manifest(manifest, options, place, _tree_after(place, had.layout, options))
+    if reader.manifests.get(new.root) is not None:  # it was adopted once, and forgotten
+        reader.expected = (new.root, *reader.expected)
+        reader.forget()
+        found = reader.find(place.path, Look.STAMPS)
     needs = Needs(
         disk_bytes=len(new.entries) * 800, inodes=_INODES, memory_bytes=MEMORY_BYTES, seconds=1
     )
@@ -221,7 +225,10 @@ def _told(place: Place, had: str, options: TreeOptions, manifest: TreeManifest) 
         name = path_text(str(place.path))
         yield f"{name} becomes a link; the tree goes to {_shown(place)}releases"
     for path in options.mutable:
-        yield f"{name_text(path)} moves to {_shown(place)}data, and a link takes its place"
+        if leads_to_data(place, _tree_at(place) / os.fsdecode(path), path):
+            yield f"{name_text(path)} is in {_shown(place)}data already"
+        else:
+            yield f"{name_text(path)} moves to {_shown(place)}data, and a link takes its place"
 
 
 def _shown(place: Place) -> str:
