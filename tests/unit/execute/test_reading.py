@@ -22,6 +22,7 @@ from noodle_engine.machine.states import Message, Reason, Release, State, Status
 from noodle_engine.machine.upgrade import Fold, fold
 from noodle_journal import Checkpoint, Journal, Kind, NewRecord, Record
 from tests.unit.execute.site import WAIT_S_MAX, Driven, Site, hook
+from tests.unit.machine import drive
 
 UPGRADES = 2_000
 DAY_MS = 86_400_000
@@ -317,3 +318,14 @@ def test_a_long_journal_is_read_only_as_far_as_an_answer_needs(site: Site) -> No
 
 def move(target: State, message: Message) -> Transition:
     return Transition(State.PENDING, target, message, undoing=True, reason=Reason.CANCELLED)
+
+
+@pytest.mark.parametrize(("step", "restores"), [("snapshot:web", False), ("swap:web", True)])
+def test_restore_is_offered_only_where_something_was_exchanged(step: str, restores: bool) -> None:
+    """Before that there is nothing of ours to put back: the stranger's would stay."""
+    upgrade = drive.Driven.of()
+    upgrade.until_step(step)
+    upgrade.done(foreign="a stranger's")
+    ways = reading._allowed(upgrade.upgrade)
+    assert any("--restore" in way for way in ways) is restores
+    assert any("--adopt" in way for way in ways)
