@@ -20,7 +20,7 @@ from pathlib import Path
 
 import blake3
 
-from benchmarks.harness import Answer, Goal, Of, Question, Rounds, Sense, Spread
+from benchmarks.harness import Answer, Goal, Of, Question, Rounds, Sense
 from benchmarks.sizes import Sizes
 from noodle_engine import Noodle
 from noodle_engine.disk.names import exchange, fsync_folder
@@ -82,14 +82,6 @@ QUESTIONS = (
         Goal(Sense.AT_MOST, 0.5, Of.VALUE),
         "It is the disk's sync: the exchange itself is a small part of it.",
     ),
-    Question(
-        "tree.memory",
-        "the most memory that such an upgrade takes",
-        "MB",
-        "an interpreter that imports Noodle",
-        Goal(Sense.AT_MOST, 150.0, Of.VALUE),
-        "It holds the manifests of both trees, an object for each of their entries.",
-    ),
 )
 
 
@@ -135,7 +127,6 @@ class Targets:
 
     folder: Path
     source: Source
-    peaks_mb: list[float] = field(default_factory=list)
 
     def noodle(self, name: str) -> Callable[[], float]:
         """`noodle apply` of the newest version, in a process of its own."""
@@ -150,10 +141,7 @@ class Targets:
                 wanted,
                 "--yes",
             ]
-            began = time.perf_counter()
-            started = subprocess.Popen([sys.executable, "-m", "noodle_engine.cli", *words])
-            self.peaks_mb.append(_peak_mb(started))
-            return time.perf_counter() - began
+            return timed([sys.executable, "-m", "noodle_engine.cli", *words])
 
         return run
 
@@ -264,7 +252,7 @@ def measure(folder: Path, sizes: Sizes) -> list[Answer]:
     ):
         if side in sides:
             answers.append(rounds.answer(key, "noodle", side))
-    return [*answers, *_inside(targets, sizes), _flip(folder, sizes), _memory(targets.peaks_mb)]
+    return [*answers, *_inside(targets, sizes), _flip(folder, sizes)]
 
 
 def _inside(targets: Targets, sizes: Sizes) -> list[Answer]:
@@ -313,23 +301,6 @@ def _flip(folder: Path, sizes: Sizes) -> Answer:
         (place / "c").rename(place / "a")
         fsync_folder(place)
     return Rounds({"ours": ours, "theirs": theirs}).answer("tree.flip", "ours", "theirs")
-
-
-def _memory(peaks_mb: list[float]) -> Answer:
-    """The most memory of each upgrade, beside that of a process that does nothing."""
-    idle = subprocess.Popen([sys.executable, "-c", "import noodle_engine.cli.main"])
-    bare = Spread.of([_peak_mb(idle)])
-    ours = Spread.of(peaks_mb)
-    return Answer("tree.memory", ours, bare, Spread(ours.median / bare.median, 0, 1))
-
-
-def _peak_mb(process: subprocess.Popen[bytes]) -> float:
-    """Wait for a process; the most memory that it took. Raises CalledProcessError."""
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, process.args)
-    return usage.ru_maxrss / 1024
 
 
 def _ms(act: Callable[[], object]) -> float:
