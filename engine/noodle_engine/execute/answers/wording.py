@@ -7,6 +7,7 @@ upgrade, in `audit show`, in logs. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from noodle_engine.machine.plan import PlanComponent, StepName
 from noodle_engine.machine.records import (
@@ -26,6 +27,7 @@ from noodle_engine.machine.states import Direction, Message, Outcome
 
 __all__ = ["change_of", "sentence", "step_words"]
 
+_YEAR_10000_MS = 253_402_300_800_000
 _STEPS: dict[StepName, tuple[str, str]] = {
     StepName.CHECK: ("checking that {0} can be upgraded", "{0} can be upgraded"),
     StepName.SNAPSHOT: ("looking at the old {0}", "the old {0} is known"),
@@ -97,7 +99,10 @@ def sentence(entry: Entry) -> str:  # noqa: PLR0911 - one return per kind
             words += "".join(_noted(event.observed))
             return words if event.error is None else f"{words}: {event.error}"
         case TimerSet(id=timer, due_ms=due):
-            return f"limit {timer} set to {due}"
+            if not 0 <= due < _YEAR_10000_MS:
+                return f"limit {timer}: until {due} ms"
+            until = datetime.fromtimestamp(due // 1000, UTC)
+            return f"limit {timer}: until {until:%Y-%m-%d %H:%M:%S} UTC"
         case Decided(policy=policy, verdict=verdict):
             return f"{policy} decided: {verdict}"
         case Alert(name=name, value=value):
