@@ -599,7 +599,7 @@ class EngineComesToRest(EngineUnderCrashes):
 
 
 EngineComesToRest.TestCase.settings = settings(
-    max_examples={Breadth.SMALL: 100, Breadth.WIDE: 400, Breadth.FULL: 2_000}[BREADTH],
+    max_examples={Breadth.SMALL: 75, Breadth.WIDE: 400, Breadth.FULL: 2_000}[BREADTH],
     stateful_step_count=50,
     # The same examples in each run of the suite; the full sweep tries new ones.
     derandomize=not SWEEP_FULL,
