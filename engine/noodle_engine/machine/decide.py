@@ -249,7 +249,9 @@ def undo_order(upgrade: Upgrade) -> tuple[Step, ...]:
     return tuple(step for *_, step in sorted(ranked, key=lambda row: row[:4]))
 
 
-_EXCHANGE = frozenset({StepName.QUIESCE, StepName.SWAP, StepName.UNQUIESCE})
+_WRITERS = frozenset({StepName.QUIESCE, StepName.UNQUIESCE})
+"""The steps that stop and start who writes a target."""
+_EXCHANGE = _WRITERS | {StepName.SWAP}
 _UNDO_RANK: dict[StepName, int] = {
     StepName.QUIESCE: 0,
     StepName.SWAP: 0,
@@ -317,8 +319,12 @@ def _following(upgrade: Upgrade) -> Action | Transition | None:
 def _do(upgrade: Upgrade, step: Step, *, undo: bool = False) -> Do:
     state = upgrade.step(step.id)
     attempt = (state.undo_attempt if undo else state.attempt) + 1
-    key = f"{upgrade.id}:{step.id}" + (":undo" if undo else "")
-    return Do(step=step, key=key, attempt=attempt, undo=undo)
+    return Do(step=step, key=_key(upgrade, step, undo=undo), attempt=attempt, undo=undo)
+
+
+def _key(upgrade: Upgrade, step: Step, *, undo: bool) -> str:
+    """The idempotency key of a step, or of its undo: the same on each attempt."""
+    return f"{upgrade.id}:{step.id}" + (":undo" if undo else "")
 
 
 def _intent(upgrade: Upgrade, action: Do) -> StepIntent:
@@ -597,16 +603,22 @@ def _accepted(upgrade: Upgrade) -> Iterator[StepDone]:
     for step in steps:
         state = upgrade.step(step.id)
         outcome = state.undo_outcome if undo else state.outcome
-        acceptable = _EXCHANGE - {StepName.SWAP} if undo else _ACCEPTABLE
+        acceptable = _WRITERS if undo else _ACCEPTABLE
         if step.name in acceptable and outcome is Outcome.FAILED:
-            yield StepDone(
-                step=step.id,
-                key=f"{upgrade.id}:{step.id}" + (":undo" if undo else ""),
-                attempt=state.undo_attempt if undo else state.attempt,
-                undo=undo,
-                outcome=Outcome.DONE,
-                error="accepted by a person",
-            )
+            yield _settled(upgrade, step, Outcome.DONE, "accepted by a person")
+
+
+def _settled(upgrade: Upgrade, step: Step, outcome: Outcome, why: str) -> StepDone:
+    """A result that nobody did, in the direction in which the upgrade goes."""
+    state, undo = upgrade.step(step.id), upgrade.undoing
+    return StepDone(
+        step=step.id,
+        key=_key(upgrade, step, undo=undo),
+        attempt=state.undo_attempt if undo else state.attempt,
+        undo=undo,
+        outcome=outcome,
+        error=why,
+    )
 
 
 def _note_timer(upgrade: Upgrade, said: TimerDue, now_ms: int) -> tuple[Event, ...]:
@@ -653,7 +665,7 @@ def _reopened(upgrade: Upgrade) -> Iterator[StepDone]:
     why = "what it stopped may run again by now"
     for step in upgrade.plan.steps:
         state = upgrade.step(step.id)
-        if step.name not in (StepName.QUIESCE, StepName.UNQUIESCE):
+        if step.name not in _WRITERS:
             continue
         swap = _swap_of(upgrade, step.component)
         if upgrade.undoing:
@@ -663,15 +675,7 @@ def _reopened(upgrade: Upgrade) -> Iterator[StepDone]:
             again = step.name is StepName.QUIESCE and state.outcome is Outcome.DONE
             again = again and upgrade.step(swap.id).outcome is not Outcome.DONE
         if again:
-            undo = upgrade.undoing
-            yield StepDone(
-                step=step.id,
-                key=f"{upgrade.id}:{step.id}" + (":undo" if undo else ""),
-                attempt=state.undo_attempt if undo else state.attempt,
-                undo=undo,
-                outcome=Outcome.FAILED,
-                error=why,
-            )
+            yield _settled(upgrade, step, Outcome.FAILED, why)
 
 
 def _stops_before_first_flip(upgrade: Upgrade) -> bool:
