@@ -53,7 +53,7 @@ from noodle_engine.targets.directory.planning import (
     refuse_unusable,
     settled_options,
 )
-from noodle_engine.targets.directory.reading import Reader, led_to, link_root, tree_root_in
+from noodle_engine.targets.directory.reading import Reader, link_root, tree_at, tree_root_in
 from noodle_engine.targets.exchange.objects import Found, Look
 from noodle_engine.targets.exchange.sight import move
 from noodle_engine.targets.exchange.surroundings import notices_on_folder, refuse_short
@@ -157,7 +157,7 @@ def _readable_manifest(place: Place, reader: Reader, found: Found) -> TreeManife
 
 def _refuse_unfit(place: Place, had: str, options: TreeOptions, manifest: TreeManifest) -> None:
     """Refuse what a move would break, before anything is moved."""
-    tree = _tree_at(place)
+    tree = tree_at(place.parent, place.path)
     for path in options.mutable:
         there = tree / os.fsdecode(path)
         kind = kind_of(there)
@@ -206,17 +206,11 @@ def _leaves(path: bytes, text: bytes) -> bool:
     return False
 
 
-def _tree_at(place: Place) -> Path:
-    if kind_of(place.path) is ObjectKind.LINK:
-        return led_to(place.parent, link_text(place.path))
-    return place.path
-
-
 def _tree_after(place: Place, had: str, options: TreeOptions) -> Path:
     """Where the tree stands once it is adopted; no link is in the way."""
     if had != options.layout:
         return staged_at(place, options.layout)
-    return Path(os.path.realpath(_tree_at(place)))
+    return Path(os.path.realpath(tree_at(place.parent, place.path)))
 
 
 def _told(place: Place, had: str, options: TreeOptions, manifest: TreeManifest) -> Iterator[str]:
@@ -225,7 +219,7 @@ def _told(place: Place, had: str, options: TreeOptions, manifest: TreeManifest) 
         name = path_text(str(place.path))
         yield f"{name} becomes a link; the tree goes to {_shown(place)}releases"
     for path in options.mutable:
-        if leads_to_data(place, _tree_at(place) / os.fsdecode(path), path):
+        if leads_to_data(place, tree_at(place.parent, place.path) / os.fsdecode(path), path):
             yield f"{name_text(path)} is in {_shown(place)}data already"
         else:
             yield f"{name_text(path)} moves to {_shown(place)}data, and a link takes its place"
@@ -441,7 +435,12 @@ class Adoption:
             text = data_link(self.place, _tree_after(self.place, self._had, self.options), path)
             inside = os.fsdecode(path)
             # Looked at anew each time: the piece before may have moved the tree.
-            yield Piece(_tree_at(self.place) / inside, self.place.data / inside, text, owner)
+            yield Piece(
+                tree_at(self.place.parent, self.place.path) / inside,
+                self.place.data / inside,
+                text,
+                owner,
+            )
 
     def _owner(self, found: Found) -> tuple[int, int]:
         root = tree_root_in(found.root)

@@ -322,9 +322,7 @@ class Carrying:
             there = _there(displaced, path)
             if there is not None and _there(live, path) is None:
                 _make_parents(live, path)
-                if rename_noreplace(there, live / os.fsdecode(path)):
-                    fsync_folder((live / os.fsdecode(path)).parent)
-                    fsync_folder(there.parent)
+                move(there, live / os.fsdecode(path))
 
     def _noted(self, name: str) -> dict[bytes, tuple[int, str]] | None:
         """What was written down; None for nothing, or what is no note."""

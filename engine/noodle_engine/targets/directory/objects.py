@@ -25,7 +25,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from noodle_engine.disk.failures import explained
-from noodle_engine.disk.files import ObjectKind, kind_of, link_text, status_of
+from noodle_engine.disk.files import ObjectKind, kind_of, status_of
 from noodle_engine.disk.names import fsync_folder, make_folder, make_link, unlink_quietly
 from noodle_engine.disk.trees.build import KeptTree, probe_sharing, remove_tree
 from noodle_engine.disk.trees.manifest import TreeManifest
@@ -36,7 +36,7 @@ from noodle_engine.targets.base import Source, StepContext
 from noodle_engine.targets.directory.data import Carrying, seed, seed_inside
 from noodle_engine.targets.directory.manifests import manifest_beside
 from noodle_engine.targets.directory.payload import staged_manifest
-from noodle_engine.targets.directory.reading import Reader, led_to, link_root, tree_root_in
+from noodle_engine.targets.directory.reading import Reader, led_to, link_root, tree_at, tree_root_in
 from noodle_engine.targets.directory.writing import (
     Built,
     Progressing,
@@ -94,9 +94,7 @@ def newest_kept(place: Place) -> Path | None:
     with explained("list", place.releases):
         names = [path.name for path in place.releases.iterdir()]
     for name in sorted(names, key=_upgrade_in, reverse=True):
-        path = place.releases / name
-        if kind_of(path) is ObjectKind.LINK:
-            path = led_to(place.parent, link_text(path))
+        path = tree_at(place.parent, place.releases / name)
         if kind_of(path) is ObjectKind.FOLDER:
             return path
     return None
@@ -209,9 +207,7 @@ class DirectoryObjects(ABC):
 
     def tree_of(self, path: Path) -> Path:
         """The tree that a name stands for."""
-        if kind_of(path) is ObjectKind.LINK:
-            return led_to(self.place.parent, link_text(path))
-        return path
+        return tree_at(self.place.parent, path)
 
     def make_room(self) -> None:
         """Make the folders of Noodle's beside the target."""

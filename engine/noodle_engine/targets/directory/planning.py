@@ -47,7 +47,7 @@ from noodle_engine.targets.directory.objects import (
     newest_kept,
 )
 from noodle_engine.targets.directory.payload import inside, staged_manifest
-from noodle_engine.targets.directory.reading import Reader, led_to, tree_root_in
+from noodle_engine.targets.directory.reading import Reader, led_to, tree_at, tree_root_in
 from noodle_engine.targets.directory.writing import named
 from noodle_engine.targets.exchange.objects import Found, Look
 from noodle_engine.targets.exchange.surroundings import (
@@ -104,8 +104,8 @@ def plan_directory(request: TargetRequest, place: Place, reader: Reader) -> Targ
         root_to = ABSENT if source is None else source.content
         new = None if source is None else _point_manifest(place, reader, source)
         if source is None:
-            notices += _data_that_goes(options, _tree_at(place, found))
-        if source is not None:
+            notices += _data_that_goes(options, tree_at(place.parent, place.path))
+        else:
             _refuse_data(request.component, place, reader, found, new)
         changes = compare(old, new)
         return TargetPlan(
@@ -226,7 +226,7 @@ def _refuse_mutable_elsewhere(
     """
     if found.is_absent:
         return
-    tree = _tree_at(place, found)
+    tree = tree_at(place.parent, place.path)
     within: list[str] = []
     outside: list[str] = []
     for path in options.mutable:
@@ -268,7 +268,7 @@ def _refuse_data(
     options = reader.options
     if not options.quiesce or found.is_absent:
         return
-    tree = _tree_at(place, found)
+    tree = tree_at(place.parent, place.path)
     if not _same_device(tree, place.parent):
         raise DataElsewhere(path=place.path, component=component, tree=tree)
     old = _manifest_of(reader, found)
@@ -292,13 +292,6 @@ def _in_the_way(new: TreeManifest, path: bytes) -> str | None:
         if entry is not None and entry.kind is not EntryKind.FOLDER:
             return f"in the other version {name_text(parent)} is no folder"
     return None
-
-
-def _tree_at(place: Place, found: Found) -> Path:
-    """The tree that is found at the target."""
-    if found.kind is ObjectKind.LINK:
-        return led_to(place.parent, link_text(place.path))
-    return place.path
 
 
 def _around_exchange(options: TreeOptions, found: Found, *, goes: bool = False) -> tuple[Hook, ...]:
@@ -420,7 +413,7 @@ def _with_data(
     place: Place, found: Found, options: TreeOptions, copied: int, inodes: int
 ) -> tuple[int, int]:
     """What is to be written with the data that is carried into the new tree."""
-    tree = newest_kept(place) if found.is_absent else _tree_at(place, found)
+    tree = newest_kept(place) if found.is_absent else tree_at(place.parent, place.path)
     if tree is None:
         return copied, inodes
     size, count = size_inside(options, tree)

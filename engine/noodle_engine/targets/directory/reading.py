@@ -32,7 +32,7 @@ from noodle_engine.registry.tree_options import TreeOptions
 from noodle_engine.targets.directory.manifests import TREE_PREFIX, Manifests
 from noodle_engine.targets.exchange.objects import Found, Look
 
-__all__ = ["LINK_PREFIX", "Reader", "led_to", "link_root", "tree_root_in"]
+__all__ = ["LINK_PREFIX", "Reader", "led_to", "link_root", "tree_at", "tree_root_in"]
 
 LINK_PREFIX: Final = "link:"
 DIFFERING_NAMED_MAX: Final = 5
@@ -65,6 +65,11 @@ def tree_root_in(root: str) -> str | None:
 def led_to(parent: Path, text: str) -> Path:
     """Where a link leads that stands, or will stand, in `parent`."""
     return Path(os.path.normpath(parent / text))
+
+
+def tree_at(parent: Path, path: Path) -> Path:
+    """The tree that a name in `parent` stands for: what it leads to, or what it is."""
+    return led_to(parent, link_text(path)) if kind_of(path) is ObjectKind.LINK else path
 
 
 @dataclass(slots=True)
