@@ -29,10 +29,8 @@ BREADTH: Final = Breadth(os.environ.get("TEST_SWEEP", ""))
 """Of this run. Another value of TEST_SWEEP ends it: it would sample less than was meant."""
 
 
-def sampled(wide: int, small: int | None = None) -> int:
-    """How many to take where a wide run takes `wide`: a quarter, three at least, unless said."""
+def sampled(wide: int) -> int:
+    """How many to take where a wide run takes `wide`: a small one a quarter, three at least."""
     if BREADTH is not Breadth.SMALL:
         return wide
-    if small is not None:
-        return small
     return min(wide, max(_SMALL_MIN, wide // _SMALL_OF))

@@ -62,17 +62,22 @@ def installed(folder: Path, layout: str) -> TreeSite:
     return site
 
 
+def known(site: TreeSite) -> tuple[str, str]:
+    """What the journal says is installed, once `site` is committed."""
+    assert site.context.staged is not None
+    return site.context.staged.root, site.context.component.root
+
+
 def upgrade(folder: Path, layout: str) -> TreeSite:
     """To 1.1.0; the old is what `installed` left."""
     first = installed(folder, layout)
-    assert first.context.staged is not None
     return TreeSite(
         folder,
         layout,
         old=None,
         new={**NEW, **DELIVERED},
         options=INSIDE,
-        installed=(first.context.staged.root, first.context.component.root),
+        installed=known(first),
     )
 
 
@@ -120,7 +125,6 @@ def test_a_rollback_takes_the_newest_data_to_the_kept_tree(tmp_path: Path, layou
     kept = site.do(StepName.POINT)
     site.do(StepName.CLEAN_COMMITTED)
     write(site.path, LATER)
-    assert site.context.staged is not None
     back = TreeSite(
         tmp_path,
         layout,
@@ -131,7 +135,7 @@ def test_a_rollback_takes_the_newest_data_to_the_kept_tree(tmp_path: Path, layou
         upgrade="01" + "Z" * 24,
         from_version="1.1.0",
         to_version="1.0.0",
-        installed=(site.context.staged.root, site.context.component.root),
+        installed=known(site),
     )
     assert len(back.plan.hooks) == 2
     back.until(StepName.STAGE)
@@ -296,7 +300,6 @@ def test_data_that_cannot_be_carried_is_refused_before_anything(
             new = {**NEW, "uploads/welcome.txt": b"hello", "conf": "/etc"}
         case _:
             options = replace(INSIDE, mutable=(b"static",), mutable_folders=frozenset())
-    assert first.context.staged is not None
     with pytest.raises(DataRefused):
         TreeSite(
             tmp_path,
@@ -304,7 +307,7 @@ def test_data_that_cannot_be_carried_is_refused_before_anything(
             old=None,
             new=new,
             options=options,
-            installed=(first.context.staged.root, first.context.component.root),
+            installed=known(first),
         )
 
 
@@ -322,7 +325,6 @@ def test_data_outside_of_the_old_tree_is_not_taken_in(tmp_path: Path, layout: st
         upgrade="01" + "A" * 24,
     )
     first.until(StepName.CLEAN_COMMITTED)
-    assert first.context.staged is not None
     with pytest.raises(MutableOutside) as caught:
         TreeSite(
             tmp_path,
@@ -330,7 +332,7 @@ def test_data_outside_of_the_old_tree_is_not_taken_in(tmp_path: Path, layout: st
             old=None,
             new={**NEW, **DELIVERED},
             options=INSIDE,
-            installed=(first.context.staged.root, first.context.component.root),
+            installed=known(first),
         )
     assert "uploads" in caught.value.problem
 
@@ -339,14 +341,13 @@ def test_data_outside_of_the_old_tree_is_not_taken_in(tmp_path: Path, layout: st
 def test_the_size_of_the_data_counts(tmp_path: Path, layout: str) -> None:
     first = installed(tmp_path, layout)
     write(first.path, {"uploads/large": bytes(8_000_000)})
-    assert first.context.staged is not None
     site = TreeSite(
         tmp_path,
         layout,
         old=None,
         new={**NEW, **DELIVERED},
         options=INSIDE,
-        installed=(first.context.staged.root, first.context.component.root),
+        installed=known(first),
     )
     assert site.plan.needs.disk_bytes > 8_000_000
 
@@ -367,14 +368,13 @@ def test_data_that_the_old_release_did_not_know_comes_back_with_its_folders(
         upgrade="01" + "A" * 24,
     )
     first.until(StepName.CLEAN_COMMITTED)
-    assert first.context.staged is not None
     site = TreeSite(
         tmp_path,
         layout,
         old=None,
         new=NEW,
         options=replace(INSIDE, mutable=(os.fsencode(odd),), mutable_folders=frozenset()),
-        installed=(first.context.staged.root, first.context.component.root),
+        installed=known(first),
     )
     site.until(StepName.STAGE)
     site.do(StepName.SWAP)
@@ -435,20 +435,18 @@ def test_a_version_that_kept_its_data_unmanaged_gets_the_newest_on_the_way_back(
     first.until(StepName.CLEAN_COMMITTED)
     (first.path / "uploads").mkdir()
     write(first.path, WRITTEN)
-    assert first.context.staged is not None
     site = TreeSite(
         tmp_path,
         layout,
         old=None,
         new={**NEW, **DELIVERED},
         options=INSIDE,
-        installed=(first.context.staged.root, first.context.component.root),
+        installed=known(first),
     )
     site.until(StepName.RECHECK)
     kept = site.do(StepName.POINT)
     site.do(StepName.CLEAN_COMMITTED)
     write(site.path, LATER)
-    assert site.context.staged is not None
     back = TreeSite(
         tmp_path,
         layout,
@@ -460,7 +458,7 @@ def test_a_version_that_kept_its_data_unmanaged_gets_the_newest_on_the_way_back(
         upgrade="01" + "Z" * 24,
         from_version="1.1.0",
         to_version="1.0.0",
-        installed=(site.context.staged.root, site.context.component.root),
+        installed=known(site),
     )
     assert len(back.plan.hooks) == 2
     back.until(StepName.SWAP)
@@ -483,14 +481,13 @@ def test_data_on_another_file_system_is_not_carried(tmp_path: Path) -> None:
 
 def test_of_a_tree_that_goes_nobody_is_started(tmp_path: Path) -> None:
     first = installed(tmp_path, "tree")
-    assert first.context.staged is not None
     site = TreeSite(
         tmp_path,
         "tree",
         old=None,
         new=None,
         options=INSIDE,
-        installed=(first.context.staged.root, first.context.component.root),
+        installed=known(first),
     )
     assert [one.at for one in site.plan.hooks] == [HookPoint.QUIESCE]
 
@@ -499,14 +496,13 @@ def test_of_a_tree_that_goes_nobody_is_started(tmp_path: Path) -> None:
 def test_data_outlasts_a_removal(tmp_path: Path, layout: str) -> None:
     """Installed again, a component has the data that was removed with it."""
     first = installed(tmp_path, layout)
-    assert first.context.staged is not None
     gone = TreeSite(
         tmp_path,
         layout,
         old=None,
         new=None,
         options=INSIDE,
-        installed=(first.context.staged.root, first.context.component.root),
+        installed=known(first),
         to_version=None,
     )
     assert any("goes with it" in one for one in gone.plan.notices)
