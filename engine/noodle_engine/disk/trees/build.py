@@ -10,8 +10,8 @@ B1. While a tree is built its folders are 0700 and its files 0600, without an AC
 B2. A file's mode comes after its content and its other attributes; a folder's
     after all that is in it.
 B3. What `copy_file` answers are the digests of the very bytes the copy was given.
-B4. What is shared is not believed: `write_tree` tells which files those are, for who
-    reads the tree back.
+B4. What is shared is not believed: `TreeWriter.write` tells which files those are,
+    for who reads the tree back.
 """
 
 from __future__ import annotations

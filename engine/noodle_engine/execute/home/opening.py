@@ -69,7 +69,7 @@ def master_key_of(home: Home, environment: Mapping[str, str], settled: Settled) 
             remedy=f'set `encryption.key_source` to "file" in {home.path}/config: '
             f"{home.master_key_file} is there",
         )
-    return load_master_key(variable=environment.get("NOODLE_JOURNAL_KEY"), file=key_file)
+    return load_master_key(variable=environment.get(KEY_VARIABLE), file=key_file)
 
 
 def open_reader(home: Home, environment: Mapping[str, str]) -> tuple[Reader, Callable[[], Live]]:
