@@ -32,6 +32,7 @@ from noodle_engine.disk.trees.build import (
 )
 from noodle_engine.disk.trees.manifest import EntryKind, TreeEntry, TreeManifest
 from noodle_engine.disk.trees.scan import scan_tree
+from tests.conftest import require_system
 from tests.unit.disk.grounds import (
     as_nobody,
     copy_tree,
@@ -88,6 +89,7 @@ def test_nothing_that_the_place_gives_is_taken_on(tmp_path: Path) -> None:
     place.mkdir()
     os.chown(place, 0, 54321)
     place.chmod(0o2777)
+    require_system("acl", "setfacl")
     run("setfacl", "-d", "-m", "u:54321:rwx,o::rwx", place)
     umask = os.umask(0)
     try:
