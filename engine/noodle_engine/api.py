@@ -389,7 +389,7 @@ class Noodle:
         `apply` does the plan.
         """
         from noodle_engine.execute.answers.plans import plan_view
-        from noodle_engine.targets.directory.asked import adoption_options
+        from noodle_engine.targets.directory.adopting.asked import adoption_options
 
         options = adoption_options(
             path, layout=layout, mutable=mutable, unmanaged=unmanaged, immutable=immutable

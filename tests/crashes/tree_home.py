@@ -16,7 +16,7 @@ from noodle_engine import Noodle
 from noodle_engine.disk.trees.manifest import TreeManifest
 from noodle_engine.disk.trees.scan import scan_tree
 from noodle_engine.registry.tree_options import TreeOptions
-from noodle_engine.targets.directory.payload import staged_manifest
+from noodle_engine.targets.directory.trees.payload import staged_manifest
 from noodle_engine.targets.place import Place
 from tests.crashes.engine_home import crashed_in_swap
 from tests.crashes.harness.run import Bench

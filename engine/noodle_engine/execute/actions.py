@@ -26,6 +26,7 @@ from noodle_engine.machine.decide import Do, Probe, ProbeAnswer, Probed, StepRes
 from noodle_engine.machine.plan import Hook, HookPoint, PlanComponent, Step, StepName
 from noodle_engine.machine.records import OUTPUT_BYTES_MAX, Observation
 from noodle_engine.machine.states import HoldReason, Outcome
+from noodle_engine.machine.text import some
 from noodle_engine.machine.upgrade import Upgrade
 from noodle_engine.targets.base import Source, StepContext
 from noodle_engine.targets.failures import ForeignFound
@@ -240,10 +241,8 @@ def _output_of(ended: Ended) -> str:
     """What a hook printed, and a last line on what was ended with it; still bounded."""
     if not ended.left:
         return ended.output
-    some = ", ".join(ended.left[:LEFT_NAMED_MAX])
-    more = len(ended.left) - LEFT_NAMED_MAX
-    notice = f"[ended with the command, which left it running: {some}"
-    notice += f" and {more} more]" if more > 0 else "]"
+    left = some(ended.left, LEFT_NAMED_MAX)
+    notice = f"[ended with the command, which left it running: {left}]"
     room = OUTPUT_BYTES_MAX - len(notice.encode()) - 1
     kept = ended.output.encode()[-room:].decode("utf-8", "ignore")
     return f"{kept}\n{notice}" if kept and not kept.endswith("\n") else f"{kept}{notice}"

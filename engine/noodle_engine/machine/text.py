@@ -7,9 +7,14 @@ the text is unambiguous and turns back into the very same bytes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
-__all__ = ["path_bytes", "path_text"]
+__all__ = ["NAMED_MAX", "path_bytes", "path_text", "some"]
+
+NAMED_MAX: Final = 5
+"""How many of many a failure or a notice names."""
 
 
 def path_text(path: str | bytes) -> str:
@@ -25,6 +30,12 @@ def path_text(path: str | bytes) -> str:
 def path_bytes(text: str) -> bytes:
     """The bytes of a stored path."""
     return unquote_to_bytes(text)
+
+
+def some(texts: Sequence[str], at_most: int = NAMED_MAX) -> str:
+    """The first few texts, and how many there are more."""
+    more = len(texts) - at_most
+    return ", ".join(texts[:at_most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _escaped(character: str) -> str:

@@ -38,7 +38,7 @@ from noodle_engine.disk.files import (
 from noodle_engine.disk.locks import lock_file
 from noodle_engine.disk.names import fsync_folder, make_folder, rename_noreplace
 from noodle_engine.disk.trees.build import KeptTree, Sharing, probe_sharing
-from noodle_engine.disk.trees.manifest import TreeManifest, compare
+from noodle_engine.disk.trees.manifest import TreeManifest, compare, named
 from noodle_engine.disk.whole import read_whole, write_whole
 from noodle_engine.registry.failures import (
     AddStopped,
@@ -59,7 +59,7 @@ from noodle_engine.registry.payloads.statement import (
     Statement,
     TreePayload,
 )
-from noodle_engine.registry.payloads.tree import bring_in, named
+from noodle_engine.registry.payloads.tree import bring_in
 from noodle_engine.registry.publisher import KEY_NAME, Publisher, load_publisher
 from noodle_engine.registry.release import (
     PAYLOAD_NAME,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from noodle_engine.machine.states import HoldReason
-from noodle_engine.machine.text import path_text
+from noodle_engine.machine.text import NAMED_MAX, path_text, some
 from noodle_journal.errors import DataValue, NoodleError
 
 __all__ = [
@@ -458,10 +458,10 @@ class TreeHasSpecials(TargetError):
         self.specials = specials
         super().__init__(
             path=path,
-            problem=f"{path_text(str(path))} holds {', '.join(specials)}",
+            problem=f"{path_text(str(path))} holds {some(specials)}",
             cause="a release is of files, folders and links; a program makes such things itself",
             remedy="remove them, or declare them: `--unmanaged PATTERN`",
-            data={"specials": list(specials)},
+            data={"specials": list(specials[:NAMED_MAX])},
         )
 
 

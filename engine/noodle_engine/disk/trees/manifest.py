@@ -27,7 +27,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 import blake3
 import orjson
 
-from noodle_engine.machine.text import path_text
+from noodle_engine.machine.text import path_text, some
 
 __all__ = [
     "ENTRIES_MAX",
@@ -41,6 +41,7 @@ __all__ = [
     "change_between",
     "compare",
     "name_text",
+    "named",
     "object_key",
 ]
 
@@ -240,6 +241,11 @@ def object_key(entry: TreeEntry) -> str:
 def name_text(raw: bytes) -> str:
     """`path_text`, without its price where the bytes stand for themselves."""
     return raw.decode("ascii") if _PLAIN.fullmatch(raw) else path_text(raw)
+
+
+def named(paths: Iterable[bytes]) -> str:
+    """Paths of a tree as a person reads them, the first few by name."""
+    return some([name_text(path) or "." for path in paths])
 
 
 def change_between(old: TreeEntry | None, new: TreeEntry | None) -> Change | None:

@@ -10,10 +10,9 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from noodle_engine.disk.trees.manifest import EntryKind, TreeEntry, TreeManifest, name_text
+from noodle_engine.disk.trees.manifest import EntryKind, TreeEntry, TreeManifest, name_text, named
 from noodle_engine.disk.trees.reach import DEPTH_MAX
 from noodle_engine.registry.payloads.links import Leads, links_by_lead
-from noodle_engine.registry.payloads.tree import named
 from noodle_engine.registry.tree_options import TreeOptions
 
 __all__ = ["tree_advice"]

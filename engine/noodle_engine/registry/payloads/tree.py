@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,26 +27,23 @@ from noodle_engine.disk.trees.manifest import (
     EntryKind,
     TreeManifest,
     name_text,
+    named,
 )
 from noodle_engine.disk.trees.remove import remove_tree
 from noodle_engine.disk.trees.scan import Checked, Digests, check_tree, scan_tree
 from noodle_engine.disk.trees.syncing import fsync_tree, opened_file_system, sync_file_system
+from noodle_engine.machine.text import some
 from noodle_engine.registry.failures import PayloadRefused
 from noodle_engine.registry.payloads.links import Leads, links_by_lead
 from noodle_engine.registry.tree_options import OWN_NAME
 
 __all__ = [
-    "NAMED_MAX",
     "TreeSource",
     "bring_in",
     "differing",
     "look_at",
-    "named",
-    "some",
 ]
 
-NAMED_MAX: Final = 5
-"""How many paths a failure or a notice names."""
 _PHASES: Final = 3
 """The source is read, the tree written, and read back."""
 _SET_ID: Final = stat.S_ISUID | stat.S_ISGID
@@ -85,7 +82,7 @@ def look_at(
         )
     scanned = scan_tree(path, digests=Digests.BOTH, stop=stop, progress=_phase(progress, 0))
     if scanned.specials:
-        found = some(f"{name_text(one.path)} ({one.what})" for one in scanned.specials)
+        found = some([f"{name_text(one.path)} ({one.what})" for one in scanned.specials])
         raise PayloadRefused(
             path=path,
             why=f"it holds what is neither file, folder nor link: {found}",
@@ -203,18 +200,6 @@ def differing(checked: Checked) -> str | None:
     if checked.extras:
         parts.append(f"{len(checked.extras)} are there besides: {named(checked.extras)}")
     return "; ".join(parts) or None
-
-
-def named(paths: Iterable[bytes]) -> str:
-    """Paths of a tree as a person reads them, the first few by name."""
-    return some(name_text(path) or "." for path in paths)
-
-
-def some(texts: Iterable[str]) -> str:
-    """The first few texts, and how many there are more."""
-    listed = list(texts)
-    more = len(listed) - NAMED_MAX
-    return ", ".join(listed[:NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
 
 
 def _phase(progress: Progress | None, number: int) -> Progress | None:

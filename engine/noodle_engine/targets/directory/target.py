@@ -1,8 +1,13 @@
 """Kind `directory`: the door.
 
-Owns how a step's objects come about. The rooms: planning (look before), reading
-(what stands under a name), writing and seeding (building), objects (both
-layouts), manifests (what is known of trees).
+Owns how a step's objects come about, and what is told of a target outside of any
+upgrade. The rooms:
+
+    planning   looking, before anything is changed: refusals, differences, what it takes
+    trees      what a tree holds, how it is known again, and how it is built
+    layouts    what is exchanged: plain trees, or links to trees
+    data       the paths of a program's own, which outlast every release
+    adopting   what is deployed already becomes the first version
 
 What the new version gets: everything from the release, owners, modes and
 extended attributes too; the mutable paths are links to data that outlasts it.
@@ -15,11 +20,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from noodle_engine.disk.files import ObjectKind, kind_of, link_text
+from noodle_engine.disk.files import ObjectKind, kind_of
 from noodle_engine.disk.holders import users_of
 from noodle_engine.disk.names import fsync_folder, unlink_quietly
+from noodle_engine.disk.trees.build import remove_tree
 from noodle_engine.disk.trees.cost import tree_cost
-from noodle_engine.disk.trees.remove import remove_tree
 from noodle_engine.machine.plan import StepName
 from noodle_engine.machine.records import Observation
 from noodle_engine.registry.tree_options import TreeOptions
@@ -31,20 +36,29 @@ from noodle_engine.targets.base import (
     TargetRequest,
     Verified,
 )
-from noodle_engine.targets.directory import planning, verifying
-from noodle_engine.targets.directory.adopting import Adoption, is_adoption, plan_adoption
-from noodle_engine.targets.directory.manifests import Manifests
-from noodle_engine.targets.directory.objects import (
-    DirectoryObjects,
-    forget_manifests,
-    objects_for,
-)
-from noodle_engine.targets.directory.reading import Reader, led_to
+from noodle_engine.targets.directory import verifying
+from noodle_engine.targets.directory.adopting.adoption import Adoption
+from noodle_engine.targets.directory.adopting.plan import is_adoption, plan_adoption
+from noodle_engine.targets.directory.layouts.link import LinkObjects
+from noodle_engine.targets.directory.layouts.objects import DirectoryObjects
+from noodle_engine.targets.directory.layouts.tree import TreeObjects
+from noodle_engine.targets.directory.planning.plan import check, plan_directory
+from noodle_engine.targets.directory.trees.kept import forget_manifests, kept_tree_at, place_above
+from noodle_engine.targets.directory.trees.manifests import Manifests
+from noodle_engine.targets.directory.trees.reading import Reader
 from noodle_engine.targets.exchange import ExchangeTarget, Found, Look
 from noodle_engine.targets.exchange.target import as_planned
 from noodle_engine.targets.place import Place, place_of
 
 __all__ = ["DirectoryTarget"]
+
+
+def objects_for(
+    context: StepContext, place: Place, options: TreeOptions, reader: Reader
+) -> DirectoryObjects:
+    """The objects of a step, by the layout that was settled when the plan was made."""
+    sort = LinkObjects if options.layout == "link" else TreeObjects
+    return sort(context, place, options, reader)
 
 
 class DirectoryTarget(ExchangeTarget):
@@ -58,7 +72,7 @@ class DirectoryTarget(ExchangeTarget):
         reader = _reader(place, [root for root in known if root is not None], request.options)
         if request.adopt:
             return plan_adoption(request, place, reader)
-        return planning.plan_directory(request, place, reader)
+        return plan_directory(request, place, reader)
 
     def do(self, step: StepName, context: StepContext) -> Observation:
         """Do a step."""
@@ -109,7 +123,7 @@ class DirectoryTarget(ExchangeTarget):
 
     def check(self, context: StepContext, place: Place) -> Observation:
         """Step check."""
-        return planning.check(context, place, self.objects(context, place))
+        return check(context, place, self.objects(context, place))
 
     def verify(
         self,
@@ -139,7 +153,7 @@ class DirectoryTarget(ExchangeTarget):
 
     def cost(self, location: Path) -> Cost | None:
         """The bytes of the tree, its own and those that other trees have too."""
-        tree = _release_at(location)
+        tree = kept_tree_at(location)
         if tree is None:
             return None if kind_of(location) is ObjectKind.ABSENT else Cost(0, 0)
         found = tree_cost(tree)
@@ -147,7 +161,7 @@ class DirectoryTarget(ExchangeTarget):
 
     def users(self, location: Path) -> tuple[str, ...]:
         """The processes that work in the tree: a reader, or a server that was not reloaded."""
-        tree = _release_at(location)
+        tree = kept_tree_at(location)
         if tree is None:
             return ()
         return tuple(f"process {one.pid} ({one.command})" for one in users_of(tree))
@@ -163,7 +177,7 @@ class DirectoryTarget(ExchangeTarget):
         if kind is ObjectKind.FOLDER:
             size = remove_tree(location)
         elif kind is ObjectKind.LINK:
-            release = _release_at(location)
+            release = kept_tree_at(location)
             if release is not None:
                 size = remove_tree(release)
                 fsync_folder(location.parent)
@@ -171,28 +185,9 @@ class DirectoryTarget(ExchangeTarget):
         if kind_of(location.parent) is ObjectKind.FOLDER:
             fsync_folder(location.parent)
         if location.parent.name == "releases":
-            place = _place_above(location)
+            place = place_above(location)
             forget_manifests(place, _reader(place, (), {}))
         return size
-
-
-def _place_above(location: Path) -> Place:
-    """The place that a kept version belongs to: it is at P/.noodle/NAME/releases/KEPT."""
-    room = location.parent.parent
-    return Place(room.parent.parent / room.name)
-
-
-def _release_at(location: Path) -> Path | None:
-    """The tree of a kept old version, if it is one of Noodle's: what goes with it."""
-    kind = kind_of(location)
-    if kind is ObjectKind.FOLDER:
-        return location
-    if kind is ObjectKind.LINK and location.parent.name == "releases":
-        # P/.noodle/NAME/releases/KEPT.link: the text is relative to P.
-        release = led_to(location.parents[3], link_text(location))
-        if release.parent == location.parent and kind_of(release) is ObjectKind.FOLDER:
-            return release
-    return None
 
 
 def _reader(place: Place, expected: Sequence[str], options: Mapping[str, str]) -> Reader:

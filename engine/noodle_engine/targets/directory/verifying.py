@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 from noodle_engine.disk.files import ObjectKind, kind_of, link_text
 from noodle_engine.disk.trees.manifest import Change, ChangeKind, TreeManifest, name_text
 from noodle_engine.disk.trees.scan import Checked, check_tree
 from noodle_engine.targets.base import TargetChange, Verified
-from noodle_engine.targets.directory.reading import Reader, led_to, link_root, tree_root_in
-from noodle_engine.targets.exchange.objects import Look
+from noodle_engine.targets.directory.trees.reading import Reader
+from noodle_engine.targets.directory.trees.roots import link_root, tree_at, tree_root_in
+from noodle_engine.targets.exchange import Look
 from noodle_engine.targets.place import Place
 
 __all__ = ["verify"]
@@ -37,8 +37,8 @@ def verify(
     """
     tree_root = tree_root_in(root)
     manifest = None if tree_root is None else reader.manifests.get(tree_root)
-    tree, text = _tree_at(place)
-    if manifest is None or tree is None:
+    tree = tree_at(place.parent, place.path)
+    if manifest is None or kind_of(tree) is not ObjectKind.FOLDER:
         found = reader.find(place.path, Look.WHOLE if full else Look.STAMPS)
         gone = TargetChange("removed" if found.is_absent else "changed", "")
         return Verified(found.root, found.root == root, () if found.root == root else (gone,))
@@ -51,23 +51,13 @@ def verify(
         stop=stop,
         progress=progress,
     )
-    there = manifest.root if text is None else link_root(text, manifest.root)
+    there = manifest.root
+    if tree != place.path:
+        there = link_root(link_text(place.path), manifest.root)
     changes = [_told(change) for change in checked.changes]
     if not changes and there != root:  # the link leads to another tree of the same content
         changes.append(TargetChange("changed", "", None, ("link",)))
     return _verified(there, manifest, checked, tuple(changes))
-
-
-def _tree_at(place: Place) -> tuple[Path | None, str | None]:
-    """The tree, and the text of the link to it where there is one."""
-    kind = kind_of(place.path)
-    if kind is ObjectKind.FOLDER:
-        return place.path, None
-    if kind is ObjectKind.LINK:
-        text = link_text(place.path)
-        tree = led_to(place.parent, text)
-        return (tree if kind_of(tree) is ObjectKind.FOLDER else None), text
-    return None, None
 
 
 def _verified(

@@ -25,10 +25,9 @@ from noodle_engine.disk.names import fsync_folder, make_folder, unlink_quietly
 from noodle_engine.disk.trees.manifest import ManifestUnreadable, TreeManifest
 from noodle_engine.disk.trees.stamps import Stamp, encode_stamps, parse_stamps
 from noodle_engine.disk.whole import write_whole
+from noodle_engine.targets.directory.trees.roots import TREE_PREFIX
 
-__all__ = ["TREE_PREFIX", "Manifests", "manifest_beside"]
-
-TREE_PREFIX: Final = "tree:"
+__all__ = ["Manifests", "manifest_beside"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +100,6 @@ _known: OrderedDict[str, TreeManifest] = OrderedDict()
 _KNOWN_MAX: Final = 4
 _STAMPS_MAX: Final = 2
 _guard = threading.Lock()
-
-
 _stamps: OrderedDict[bytes, Mapping[bytes, Stamp]] = OrderedDict()
 """The last stamps that were read, by the digest of the bytes that they were read from."""
 

@@ -3,11 +3,7 @@
 Owns the identity of kind `directory`. A tree that has all that a manifest names,
 as the manifest says, has that manifest's root, whatever else programs left in
 it; of several that fit, the one that names the most. A tree that fits none of
-those expected has the root of all that is in it.
-
-    root      tree: + BLAKE3 of the manifest (layout `tree`)
-              link: + the digits of the tree it leads to + BLAKE3 of its text (layout `link`)
-    content   the root of the tree
+those expected has the root of all that is in it. `roots` says how one is written.
 """
 
 from __future__ import annotations
@@ -20,56 +16,27 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-import blake3
-
 from noodle_engine.disk.failures import DiskError
 from noodle_engine.disk.files import ObjectKind, Progress, kind_of, link_text, status_of
 from noodle_engine.disk.trees.manifest import EntryKind, TreeManifest, name_text
 from noodle_engine.disk.trees.scan import Scanned, check_tree, scan_tree
 from noodle_engine.disk.trees.stamps import Stamp, stamp_fields
 from noodle_engine.machine.records import Observation
+from noodle_engine.machine.text import some
 from noodle_engine.registry.tree_options import TreeOptions
-from noodle_engine.targets.directory.manifests import TREE_PREFIX, Manifests
-from noodle_engine.targets.exchange.objects import Found, Look
+from noodle_engine.targets.directory.trees.manifests import Manifests
+from noodle_engine.targets.directory.trees.roots import led_to, link_root, tree_root_in
+from noodle_engine.targets.exchange import Found, Look
 
-__all__ = ["LINK_PREFIX", "Reader", "led_to", "link_root", "tree_at", "tree_root_in"]
+__all__ = ["DIFFERING_LENGTH_MAX", "Reader"]
 
-LINK_PREFIX: Final = "link:"
-DIFFERING_NAMED_MAX: Final = 5
-"""How many differing paths an observation names."""
 DIFFERING_LENGTH_MAX: Final = 200
 _LOOKS_MAX: Final = 3
 _GLANCES_MAX: Final = 4
 """At how many files a tree is looked at before it is walked."""
-_TEXT_DIGITS: Final = 16
 _Candidate = tuple[TreeManifest, Mapping[bytes, Stamp] | None]
 """What a tree may hold, and the stamps that are true for it."""
 _LEVELS: Final = (Look.IDENTITY, Look.STAMPS, Look.WHOLE)
-
-
-def link_root(text: str, tree: str) -> str:
-    """The root of a link with this text that leads to a tree of this root."""
-    digest = blake3.blake3(os.fsencode(text)).hexdigest()[:_TEXT_DIGITS]
-    return f"{LINK_PREFIX}{tree.removeprefix(TREE_PREFIX)}:{digest}"
-
-
-def tree_root_in(root: str) -> str | None:
-    """The root of the tree that a root speaks of; None for `absent` and what is no tree."""
-    if root.startswith(TREE_PREFIX):
-        return root
-    if root.startswith(LINK_PREFIX):
-        return TREE_PREFIX + root.removeprefix(LINK_PREFIX).partition(":")[0]
-    return None
-
-
-def led_to(parent: Path, text: str) -> Path:
-    """Where a link leads that stands, or will stand, in `parent`."""
-    return Path(os.path.normpath(parent / text))
-
-
-def tree_at(parent: Path, path: Path) -> Path:
-    """The tree that a name in `parent` stands for: what it leads to, or what it is."""
-    return led_to(parent, link_text(path)) if kind_of(path) is ObjectKind.LINK else path
 
 
 @dataclass(slots=True)
@@ -136,6 +103,14 @@ class Reader:
         found = _found(manifest, identity)
         self._memory[identity] = (Look.WHOLE, found)
         return found
+
+    def manifest_of(self, found: Found) -> TreeManifest | None:
+        """What the tree holds that was found; None if it is none."""
+        root = tree_root_in(found.root)
+        if root is None:
+            return None
+        scanned = self.scanned.get(root)
+        return scanned.manifest if scanned is not None else self.manifests.get(root)
 
     def forget(self) -> None:
         """Believe nothing that was read before: the caller has written."""
@@ -212,12 +187,9 @@ class Reader:
     ) -> str:
         """What is not as it was expected, the first few by name; what is besides is nobody's."""
         checked = check_tree(path, expected, stamps=stamps, skip=self.leaves_out, stop=self.stop)
-        named = ", ".join(
-            name_text(change.path)[:DIFFERING_LENGTH_MAX] or "."
-            for change in checked.changes[:DIFFERING_NAMED_MAX]
+        return some(
+            [name_text(change.path)[:DIFFERING_LENGTH_MAX] or "." for change in checked.changes]
         )
-        more = len(checked.changes) - DIFFERING_NAMED_MAX
-        return f"{named} and {more} more" if more > 0 else named
 
     def leaves_out(self, path: bytes, is_folder: bool) -> bool:  # noqa: FBT001 - as a scan asks
         """Whether a path is no part of the tree: unmanaged, or the data of a program."""

@@ -25,16 +25,13 @@ from noodle_engine.disk.trees.build import (
     Written,
     remove_tree,
 )
-from noodle_engine.disk.trees.manifest import Change, TreeManifest, name_text
+from noodle_engine.disk.trees.manifest import Change, TreeManifest, named
 from noodle_engine.disk.trees.scan import check_tree
 from noodle_engine.disk.trees.stamps import Stamp
 from noodle_engine.disk.trees.syncing import fsync_tree, opened_file_system, sync_file_system
 from noodle_engine.targets.failures import PayloadChanged, StageUnproven
 
-__all__ = ["Built", "Progressing", "build_tree", "named"]
-
-NAMED_MAX = 5
-"""How many paths a failure names."""
+__all__ = ["Built", "Progressing", "build_tree"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +169,3 @@ def build_tree(
             if changes:
                 build.refuse(changes)
     return Built(stamps, replaced)
-
-
-def named(paths: Iterable[bytes]) -> str:
-    """Paths of a tree as a person reads them, the first few by name."""
-    names = [name_text(path) or "." for path in paths]
-    more = len(names) - NAMED_MAX
-    return ", ".join(names[:NAMED_MAX]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,1 @@
+"""Making a directory that is deployed the first version of a component."""

@@ -1,0 +1,1 @@
+"""The objects that are exchanged: plain trees, or links to trees."""

@@ -1,0 +1,1 @@
+"""Looking at a directory before anything is changed."""
