@@ -15,11 +15,15 @@ from noodle_engine.machine.decide import ProbeAnswer
 from noodle_engine.machine.plan import HookPoint, StepName
 from noodle_engine.registry.tree_options import TreeOptions
 from noodle_engine.targets.base import Source
+from noodle_engine.targets.directory.data.carrying import Carrying
+from noodle_engine.targets.directory.data.then import seen_at
 from noodle_engine.targets.failures import (
     DataElsewhere,
     DataRefused,
+    DisplacedWritten,
     ForeignFound,
     MutableOutside,
+    StageUnproven,
 )
 from tests.unit.targets.tree_site import NEW, OLD, TreeSite, location_of, write_tree
 
@@ -81,6 +85,28 @@ def upgrade(folder: Path, layout: str) -> TreeSite:
     )
 
 
+def rollback(folder: Path, layout: str) -> TreeSite:
+    """Back to the 1.0.0 that was kept, with what programs wrote since."""
+    site = upgrade(folder, layout)
+    site.until(StepName.RECHECK)
+    kept = site.do(StepName.POINT)
+    site.do(StepName.CLEAN_COMMITTED)
+    write(site.path, LATER)
+    return TreeSite(
+        folder,
+        layout,
+        old=None,
+        new=None,
+        options=INSIDE,
+        installed_options=INSIDE,
+        point=Source(location_of(kept), kept.attributes["content"], point=True),
+        upgrade="01" + "Z" * 24,
+        from_version="1.1.0",
+        to_version="1.0.0",
+        installed=known(site),
+    )
+
+
 layouts = pytest.mark.parametrize("layout", ["tree", "link"])
 
 
@@ -118,25 +144,7 @@ def test_data_comes_along_and_comes_back(tmp_path: Path, layout: str) -> None:
 
 @layouts
 def test_a_rollback_takes_the_newest_data_to_the_kept_tree(tmp_path: Path, layout: str) -> None:
-    site = upgrade(tmp_path, layout)
-    site.until(StepName.STAGE)
-    site.do(StepName.SWAP)
-    site.do(StepName.RECHECK)
-    kept = site.do(StepName.POINT)
-    site.do(StepName.CLEAN_COMMITTED)
-    write(site.path, LATER)
-    back = TreeSite(
-        tmp_path,
-        layout,
-        old=None,
-        new=None,
-        options=INSIDE,
-        point=Source(location_of(kept), kept.attributes["content"], point=True),
-        upgrade="01" + "Z" * 24,
-        from_version="1.1.0",
-        to_version="1.0.0",
-        installed=known(site),
-    )
+    back = rollback(tmp_path, layout)
     assert len(back.plan.hooks) == 2
     back.until(StepName.STAGE)
     back.do(StepName.SWAP)
@@ -390,7 +398,7 @@ def test_objects_are_known_without_their_device(tmp_path: Path, layout: str) -> 
     site = upgrade(tmp_path, layout)
     site.until(StepName.STAGE)
     site.do(StepName.SWAP)
-    noted = json.loads((site.place.stage(site.upgrade) / "carried").read_text())
+    noted = json.loads((site.place.stage(site.upgrade) / "carried").read_text())["data"]
     displaced = site.target.objects(site.context, site.place).tree_of(site.beside)
     inodes = {name: inode for name, (inode, _) in noted.items()}
     names = ("uploads", "conf/site.toml")
@@ -464,6 +472,110 @@ def test_a_version_that_kept_its_data_unmanaged_gets_the_newest_on_the_way_back(
     back.until(StepName.SWAP)
     assert (back.path / "app.py").read_bytes() == b"old"
     assert read(back.path, LATER) == LATER
+
+
+@layouts
+def test_what_a_program_replaced_between_the_two_exchanges_back_is_kept_aside(
+    tmp_path: Path, layout: str
+) -> None:
+    """As most programs write a file: a new one takes its name. The newest is the displaced."""
+    site = upgrade(tmp_path, layout)
+    site.until(StepName.STAGE)
+    site.do(StepName.SWAP)
+    write(site.path, LATER)
+    exchange(site.beside, site.path)
+    (site.path / "conf" / "next").write_bytes(b"by the old program")
+    (site.path / "conf" / "next").rename(site.path / "conf" / "site.toml")
+    told = site.undo(StepName.SWAP)
+    assert read(site.path, LATER) == LATER
+    aside = [path for path in site.path.parent.iterdir() if ".foreign-" in path.name]
+    assert [path.read_bytes() for path in aside] == [b"by the old program"]
+    assert str(aside[0]) in told.attributes["kept_data"]
+
+
+@layouts
+def test_of_a_rollback_that_is_taken_back_half_way_the_newest_stays(
+    tmp_path: Path, layout: str
+) -> None:
+    """Killed between the two exchanges, the old program replaced its file; then it goes back."""
+    back = rollback(tmp_path, layout)
+    back.until(StepName.STAGE)
+    exchange(back.beside, back.path)
+    (back.path / "conf" / "next").write_bytes(b"by the old program")
+    (back.path / "conf" / "next").rename(back.path / "conf" / "site.toml")
+    back.back()
+    assert (back.path / "app.py").read_bytes() == b"new!"
+    assert read(back.path, LATER) == LATER
+
+
+@layouts
+def test_a_rollback_writes_nothing_beside_the_target(tmp_path: Path, layout: str) -> None:
+    """The disk may be full: what it has to know is in the journal."""
+    back = rollback(tmp_path, layout)
+    back.until(StepName.STAGE)
+    was = set(back.path.parent.rglob("*"))
+    back.do(StepName.SWAP)
+    assert not set((back.path.parent / ".noodle").rglob("stage-*"))
+    assert len(set(back.path.parent.rglob("*"))) == len(was)
+    assert read(back.path, LATER) == LATER
+
+
+class Meanwhile(Carrying):
+    """Carrying, while somebody writes what was copied first once the second is copied."""
+
+    __slots__ = ()
+
+    def _copied(self, live: Path, there: Path, path: bytes, begun: Path) -> None:
+        super()._copied(live, there, path, begun)
+        if path == self.paths[-1]:
+            (live / "uploads" / "mine.txt").write_bytes(b"still writing")
+
+
+@layouts
+def test_what_is_written_while_another_path_is_copied_fails_the_step(
+    tmp_path: Path, layout: str
+) -> None:
+    site = upgrade(tmp_path, layout)
+    site.until(StepName.STAGE)
+    objects = site.target.objects(site.context, site.place)
+    one = objects._carrying()
+    carrying = Meanwhile(one.target, one.paths, objects.stage(), one.stop)
+    with pytest.raises(StageUnproven) as caught:
+        carrying.copy(objects.tree_of(site.path), objects.tree_of(site.beside))
+    assert "uploads" in caught.value.cause
+
+
+@layouts
+def test_data_that_is_written_in_the_displaced_tree_fails_the_upgrade(
+    tmp_path: Path, layout: str
+) -> None:
+    """By a file that stayed open: what it wrote is kept, and told."""
+    site = upgrade(tmp_path, layout)
+    site.until(StepName.STAGE)
+    with (site.path / "uploads" / "mine.txt").open("ab") as opened:
+        site.do(StepName.SWAP)
+        opened.write(b", and more")
+    with pytest.raises(DisplacedWritten) as caught:
+        site.do(StepName.RECHECK)
+    assert "uploads" in caught.value.cause
+    write(site.path, LATER)
+    told = site.undo(StepName.SWAP)
+    assert read(site.path, LATER) == LATER
+    assert "uploads" in told.attributes["kept_data"]
+    aside = [path for path in site.path.parent.iterdir() if ".foreign-" in path.name]
+    assert [(path / "mine.txt").read_bytes() for path in aside] == [b"a visitor's, and more"]
+
+
+@layouts
+def test_links_and_empty_folders_are_data_too(tmp_path: Path, layout: str) -> None:
+    """Somebody who makes only such in the data of then has written it."""
+    site = upgrade(tmp_path, layout)
+    uploads = site.path.resolve() / "uploads"
+    seen = seen_at(uploads)
+    (uploads / "latest").symlink_to("mine.txt")
+    linked = seen_at(uploads)
+    (uploads / "spool").mkdir()
+    assert len({seen, linked, seen_at(uploads)}) == 3
 
 
 def test_data_on_another_file_system_is_not_carried(tmp_path: Path) -> None:

@@ -116,6 +116,7 @@ def sentence(entry: Entry) -> str:  # noqa: PLR0911 - one return per kind
 _NOTES: dict[str, str] = {
     "kept": "what stood there is kept as {0}",
     "kept_beside": "what stood beside it is kept as {0}",
+    "kept_data": "what somebody wrote into the data of then is kept: {0}",
     "kept_release": "the tree that stood for the old one is kept as {0}",
     "left": "{0} is not of this upgrade and was left",
     "written": "somebody changed it after it was replaced, and {0} is what they left",

@@ -61,13 +61,13 @@ def swap(exchange: Exchange) -> Observation:
     seen = look_at(exchange)
     if _happened(exchange, seen):
         fsync_folder(exchange.place.parent)
-        exchange.objects.carried(exchange.beside, back=False)
-        return seen.target.observation
+        return _told(seen.target.observation, _carried(exchange, back=False))
     if seen.target.root == ABSENT != old and seen.beside.root == old:
         put_old_back(exchange)
         raise StagedLost(path=exchange.place.path, where=exchange.beside)
     if seen.target.root != old:
         raise foreign(exchange, expected=old, found=seen.target.root)
+    notes: dict[str, str] = {}
     if new == ABSENT:
         _take_away(exchange, seen)
     elif seen.beside.root != new:
@@ -77,9 +77,13 @@ def swap(exchange: Exchange) -> Observation:
     elif old == ABSENT:
         _bring_in(exchange, expected=old)
     else:
-        _carry_over(exchange, seen, back=False)
+        notes = _carry_over(exchange, seen, back=False)
     fsync_folder(exchange.place.parent)
-    return Observation(ABSENT) if new == ABSENT else seen.beside.observation
+    return Observation(ABSENT) if new == ABSENT else _told(seen.beside.observation, notes)
+
+
+def _told(observed: Observation, notes: dict[str, str]) -> Observation:
+    return Observation(observed.root, {**observed.attributes, **notes})
 
 
 def _happened(exchange: Exchange, seen: Sight) -> bool:
@@ -92,12 +96,18 @@ def _happened(exchange: Exchange, seen: Sight) -> bool:
     return True
 
 
-def _carry_over(exchange: Exchange, seen: Sight, *, back: bool) -> None:
+def _carry_over(exchange: Exchange, seen: Sight, *, back: bool) -> dict[str, str]:
     """Exchange the names, and what programs wrote with them."""
     exchange.objects.carry(exchange.beside, back=back)
     _exchange(exchange, seen)
     fsync_folder(exchange.place.parent)
-    exchange.objects.carried(exchange.beside, back=back)
+    return _carried(exchange, back=back)
+
+
+def _carried(exchange: Exchange, *, back: bool) -> dict[str, str]:
+    """End what is left to be carried; a note on what was kept aside."""
+    aside = exchange.objects.carried(exchange.beside, back=back)
+    return {"kept_data": ", ".join(aside)} if aside else {}
 
 
 def _exchange(exchange: Exchange, seen: Sight) -> None:
@@ -158,7 +168,7 @@ def unswap(exchange: Exchange) -> Observation:
     notes: dict[str, str] = {}
     if seen.target.root == old:
         if is_ours(exchange, seen.beside):
-            exchange.objects.carried(exchange.beside, back=True)
+            notes |= _carried(exchange, back=True)
         _clear_stranger(exchange, seen, notes)
     elif seen.target.root == new and old == ABSENT:
         _free_beside(exchange, seen, notes)
@@ -168,14 +178,14 @@ def unswap(exchange: Exchange) -> Observation:
         if new != ABSENT:
             notes["recreated"] = "old"
     elif seen.target.root == new and seen.beside.root == old:
-        _carry_over(exchange, seen, back=True)
+        notes |= _carry_over(exchange, seen, back=True)
     else:
         _restore(exchange, seen, notes)
     fsync_folder(exchange.place.parent)
     observed = exchange.objects.find(exchange.place.path, Look.IDENTITY).observation
     if observed.root != old:
         raise foreign(exchange, expected=old, found=observed.root)
-    return Observation(observed.root, {**observed.attributes, **notes})
+    return _told(observed, notes)
 
 
 def _seen_whole(exchange: Exchange) -> Sight:
@@ -245,7 +255,7 @@ def _restore(exchange: Exchange, seen: Sight, notes: dict[str, str]) -> None:
     fsync_folder(exchange.place.parent)
     displaced = exchange.objects.find(exchange.beside, Look.STAMPS)
     if known and (is_ours(exchange, displaced) or exchange.objects.is_known_folder(displaced)):
-        exchange.objects.carried(exchange.beside, back=True)
+        notes |= _carried(exchange, back=True)
         exchange.objects.taken_from(exchange.beside)
     if displaced.root == old and displaced.kind is ObjectKind.LINK:
         exchange.objects.discard(exchange.beside)  # what it led to has been made again

@@ -31,12 +31,20 @@ def recheck(exchange: Exchange) -> Observation:
     A target that has vanished is made again from its payload, while the old
     stands beside: the new was proved already.
 
-    Raises DisplacedWritten if the old was written since, ForeignFound if the
+    Raises DisplacedWritten if the old, or its data, was written since, ForeignFound if the
     target was changed, FlipLost if it is back at the old: none may be committed.
     """
     old, new = exchange.old, exchange.new
     seen = look_at(exchange)
     if is_flipped(exchange, seen):
+        written = exchange.objects.written_since(exchange.beside)
+        if written is not None:
+            raise DisplacedWritten(
+                path=exchange.place.path,
+                where=exchange.beside,
+                expected="its data as it was exchanged",
+                found=f"{written} written since",
+            )
         fsync_folder(exchange.place.parent)
         return seen.target.observation
     if seen.target.root == new:

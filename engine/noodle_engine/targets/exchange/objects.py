@@ -125,11 +125,18 @@ class Objects(Protocol):
         says that the old is put back. Twice is once. Raises StageUnproven, a disk failure.
         """
 
-    def carried(self, beside: Path, *, back: bool) -> None:
+    def noted(self, found: Found, path: Path) -> Observation:
+        """A kept old at `path` as step stage observes it, with what `carry` has to know of it."""
+
+    def carried(self, beside: Path, *, back: bool) -> tuple[str, ...]:
         """After the exchange: what `carry` left to be done, durably. Twice is once.
 
-        With `back` the old is in place again, or never left it.
+        With `back` the old is in place again, or never left it. The answer says what
+        somebody wrote into old data, and where that is kept.
         """
+
+    def written_since(self, beside: Path) -> str | None:
+        """What programs wrote in the displaced object since the exchange; None for nothing."""
 
     def is_known_folder(self, found: Found) -> bool:
         """Whether it is the very object of the old or the new, whatever was done in it."""

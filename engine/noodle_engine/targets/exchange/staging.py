@@ -59,7 +59,7 @@ def stage(exchange: Exchange) -> Observation:
     if source is None:
         return Observation(ABSENT)
     if source.point:
-        return _take_point(exchange, source).observation
+        return exchange.objects.noted(_take_point(exchange, source), exchange.beside)
     beside = exchange.objects.find(exchange.beside, Look.STAMPS)
     if beside.is_absent:
         return put_beside(exchange, source).observation

@@ -194,7 +194,9 @@ def _probe_stage(exchange: Exchange) -> ProbeFound:
     found = staging.staged(exchange)
     if found is None:
         return ProbeFound(ProbeAnswer.NOT_DONE, target.observation)
-    return ProbeFound(ProbeAnswer.DONE, found.observation)
+    point = exchange.context.source.point
+    observed = exchange.objects.noted(found, exchange.beside) if point else found.observation
+    return ProbeFound(ProbeAnswer.DONE, observed)
 
 
 def _of(steps: Mapping[StepName, _Step], step: StepName) -> _Step:

@@ -22,6 +22,7 @@ from noodle_engine.disk.files import (
 )
 from noodle_engine.disk.names import fsync_folder, make_folder, unlink_quietly
 from noodle_engine.machine.plan import ABSENT
+from noodle_engine.machine.records import Observation
 from noodle_engine.targets.base import Source, StepContext
 from noodle_engine.targets.exchange.objects import Found, Look
 from noodle_engine.targets.failures import OldLost, PayloadChanged, PayloadUnusable, StageUnproven
@@ -90,8 +91,20 @@ class FileObjects:
     def carry(self, beside: Path, *, back: bool) -> None:
         """Nothing to do."""
 
-    def carried(self, beside: Path, *, back: bool) -> None:
+    def noted(self, found: Found, path: Path) -> Observation:
+        """Nothing more to know."""
+        del path
+        return found.observation
+
+    def carried(self, beside: Path, *, back: bool) -> tuple[str, ...]:
         """Nothing to do."""
+        del beside, back
+        return ()
+
+    def written_since(self, beside: Path) -> str | None:
+        """Nothing is carried."""
+        del beside
+        return None
 
     def is_known_folder(self, found: Found) -> bool:
         """A file is no folder."""

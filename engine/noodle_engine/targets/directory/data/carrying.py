@@ -5,9 +5,10 @@
     into a tree that was kept   exchanged after the exchange with what that tree has: no
                                 space is needed, and until then it has its data of then
 
-So is the way back of the first. Which objects are the data of then, by their inodes,
-is written down before, in `stage-ID/carried`: whoever goes on after a crash knows what
-is carried already, and the way back has nothing to write.
+So is the way back of the first. Which objects are the data of then is written down before
+(`then.py`): of a release's upgrade in `stage-ID/carried`, of a kept tree in what step stage
+observed, for a way back must not need a byte beside the target. So whoever goes on after a
+crash knows what is carried already.
 """
 
 from __future__ import annotations
@@ -19,17 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import blake3
-import orjson
-
 from noodle_engine.disk.files import ObjectKind, kind_of, link_text, status_of
 from noodle_engine.disk.names import exchange, fsync_folder, make_folder, rename_noreplace
 from noodle_engine.disk.trees.manifest import EntryKind, TreeEntry, TreeManifest, name_text
 from noodle_engine.disk.trees.reading import Digests, read_files
 from noodle_engine.disk.trees.scan import check_tree, scan_tree
-from noodle_engine.disk.trees.walk import walk_tree
 from noodle_engine.disk.whole import read_whole, write_whole
-from noodle_engine.machine.text import path_bytes, path_text
 from noodle_engine.targets.directory.data.parts import (
     FOLDER_MODE,
     at_path,
@@ -37,6 +33,7 @@ from noodle_engine.targets.directory.data.parts import (
     sync_part,
     write_part,
 )
+from noodle_engine.targets.directory.data.then import Then
 from noodle_engine.targets.exchange.sight import move
 from noodle_engine.targets.failures import StageUnproven
 
@@ -52,14 +49,16 @@ class Carrying:
     """The data inside, between two trees of one upgrade, while nobody writes it.
 
     `target` is how failures call it; `stage` is the upgrade's own folder. `aside` are
-    names beside the target for what somebody wrote meanwhile.
+    names beside the target for what somebody wrote meanwhile. `journaled` is the data of
+    then where the journal has it.
     """
 
     target: Path
-    mutable: Sequence[bytes]
+    paths: Sequence[bytes]
     stage: Path
     stop: threading.Event
     aside: Callable[[], Iterable[Path]] = lambda: ()
+    journaled: Then | None = None
 
     def copy(self, live: Path, new: Path) -> None:
         """Make the data of `live` that of `new` too: durable and read back.
@@ -69,16 +68,20 @@ class Carrying:
         data of then, once the trees are exchanged, is written down first. Raises
         StageUnproven if data changed meanwhile: somebody still writes. Else a disk failure.
         """
-        before = self._noted(_NOTE_TO_COME) or {}
-        for path in before:
+        before = self._noted(_NOTE_TO_COME)
+        for path in before.data if before is not None else ():
             if at_path(live, path) is None:
                 remove_part(new / os.fsdecode(path))
-        self.note(live, armed=False)
+        then = self.note(live, armed=False)
         self.copy_into(live, new)
+        now = Then.of(live, self.paths)  # one may have been written while another was copied
+        for path in self.paths:
+            if now.data.get(path) != then.data.get(path):
+                raise self._changed(path)
 
     def copy_into(self, live: Path, new: Path) -> None:
         """Copy the data of `live` into `new`; see `copy`."""
-        for path in self.mutable:
+        for path in self.paths:
             there = at_path(live, path)
             if there is None:
                 continue
@@ -87,7 +90,8 @@ class Carrying:
             self._copied(live, there, path, begun)
             wanted = new / os.fsdecode(path)
             remove_part(wanted)
-            move(begun, wanted)
+            if not move(begun, wanted):
+                raise self._changed(path)
 
     def _copied(self, live: Path, there: Path, path: bytes, begun: Path) -> None:
         """Copy what stands at a path, durably; raises StageUnproven if it does not hold still."""
@@ -137,104 +141,105 @@ class Carrying:
             found=f"that {name_text(path)} changed while it was copied",
         )
 
-    def note(self, tree: Path, *, armed: bool) -> None:
+    def note(self, tree: Path, *, armed: bool) -> Then:
         """Write down, durably, which objects are the data of `tree`, that of then.
 
         It counts once it is `armed`: from the moment at which that tree has been, or is
         about to be, exchanged for one with newer data.
         """
-        known = {}
-        for path in self.mutable:
-            there = at_path(tree, path)
-            if there is not None:
-                known[path_text(path)] = [_identity(there), _state(there)]
+        then = Then.of(tree, self.paths)
         name = _NOTE if armed else _NOTE_TO_COME
-        write_whole(self.stage / name, orjson.dumps(known), 0o600, replace=True)
+        write_whole(self.stage / name, then.text, 0o600, replace=True)
+        return then
 
     def arm(self) -> None:
         """From here on the note counts. It takes no space; twice is once."""
         if kind_of(self.stage / _NOTE_TO_COME) is ObjectKind.FILE:
             move(self.stage / _NOTE_TO_COME, self.stage / _NOTE)
 
-    def is_noted(self) -> bool:
-        """Whether it can be told which data is that of then."""
-        return self._noted(_NOTE) is not None
+    def then(self) -> Then | None:
+        """Which data is that of then; None if nobody wrote it down, or it does not count yet."""
+        return self.journaled if self.journaled is not None else self._noted(_NOTE)
 
-    def left(self, live: Path, displaced: Path) -> Iterator[bytes]:
-        """Where `live` has the data of then, or none, and the displaced tree is newer in that."""
-        then = self._noted(_NOTE)
+    def written(self, displaced: Path) -> tuple[bytes, ...]:
+        """Where the displaced tree has other data than that of then: somebody still writes it."""
+        then = self.then()
         if then is None:
-            return
-        for path in self.mutable:
+            return ()
+        found = ((path, at_path(displaced, path)) for path in self.paths)
+        return tuple(
+            path for path, there in found if there is not None and not then.is_just(path, there)
+        )
+
+    def left(self, live: Path, displaced: Path) -> tuple[bytes, ...]:
+        """Where `live` has the data of then, or what was made of it, and the newer is displaced.
+
+        In the tree of then itself whatever is not just what the displaced one lacks is older:
+        it was its data, or a program that was started too early made it.
+        """
+        then = self.then()
+        return () if then is None else tuple(self._left(then, live, displaced))
+
+    def _left(self, then: Then, live: Path, displaced: Path) -> Iterator[bytes]:
+        is_then = then.is_of(live)
+        for path in self.paths:
             here, there = at_path(live, path), at_path(displaced, path)
-            inode = then.get(path, (None, ""))[0]
-            old_here = here is not None and _identity(here) == inode
-            new_there = there is not None and _identity(there) != inode
-            if (old_here and (new_there or there is None)) or (here is None and new_there):
+            newer = there is not None and not then.has(path, there)
+            if then.has(path, here) or (newer and (is_then or here is None)):
                 yield path
 
-    def exchange(self, live: Path, displaced: Path) -> None:
+    def exchange(self, live: Path, displaced: Path) -> tuple[str, ...]:
         """Bring newer data from the displaced tree into `live`, durably.
 
         What `live` had there goes to the other, also where the other has nothing any
-        more: a file that a program removed stays removed. If somebody wrote into it since
-        it is old, it is kept aside instead. Twice is once; no space is needed.
+        more: a file that a program removed stays removed. If somebody wrote it since it is
+        old, it is kept aside first, and the answer says where. Twice is once; no space is
+        needed. Raises StageUnproven if somebody makes something there meanwhile.
         """
-        then = self._noted(_NOTE) or {}
-        for path in list(self.left(live, displaced)):
+        then = self.then()
+        aside = []
+        for path in self._left(then, live, displaced) if then is not None else ():
             here, there = (tree / os.fsdecode(path) for tree in (live, displaced))
-            is_there = kind_of(there) is not ObjectKind.ABSENT
-            if not is_there:
-                rename_noreplace(here, there)
+            for tree in (live, displaced):
+                _make_parents(tree, path)  # a release that did not know the path has none
+            if (
+                then is not None
+                and at_path(live, path) is not None
+                and not then.is_just(path, here)
+            ):
+                aside += self._set_aside(path, here)
+            if at_path(displaced, path) is None:
+                done = at_path(live, path) is None or rename_noreplace(here, there)
+            elif at_path(live, path) is None:
+                done = rename_noreplace(there, here)
             else:
-                _make_parents(live, path)  # a release that did not know the path has none
-                if not rename_noreplace(there, here):
-                    exchange(there, here)
+                exchange(there, here)
+                done = True
             fsync_folder(here.parent)
             fsync_folder(there.parent)
-            if path in then and kind_of(there) is not ObjectKind.ABSENT:
-                self._set_aside_if_written(there, then[path])
+            if not done:
+                raise self._changed(path)
+        return tuple(aside)
 
-    def _set_aside_if_written(self, there: Path, then: tuple[int, str]) -> None:
-        if (_identity(there), _state(there)) != then:
-            any(move(there, free) for free in self.aside())
+    def _set_aside(self, path: bytes, here: Path) -> list[str]:
+        """Keep what is neither the newest nor that of then. Without a free name it is displaced."""
+        for free in self.aside():
+            if move(here, free):
+                return [f"{name_text(path)} in {name_text(os.fsencode(free))}"]
+        return []
 
     def take(self, live: Path, displaced: Path) -> None:
         """Bring data that `live` has not from the displaced tree, durably. Twice is once."""
-        for path in self.mutable:
+        for path in self.paths:
             there = at_path(displaced, path)
             if there is not None and at_path(live, path) is None:
                 _make_parents(live, path)
                 move(there, live / os.fsdecode(path))
 
-    def _noted(self, name: str) -> dict[bytes, tuple[int, str]] | None:
+    def _noted(self, name: str) -> Then | None:
         """What was written down; None for nothing, or what is no note."""
         data = read_whole(self.stage / name, bytes_max=_NOTE_BYTES_MAX)
-        if data is None:
-            return None
-        try:
-            known = orjson.loads(data)
-            return {path_bytes(one): (int(known[one][0]), str(known[one][1])) for one in known}
-        except (ValueError, TypeError, KeyError, IndexError):
-            return None
-
-
-def _identity(path: Path) -> int:
-    """Its inode: a device may have another number after a mount, and all are on one."""
-    return status_of(path).st_ino
-
-
-def _state(path: Path) -> str:
-    """A digest of what a look at data tells, by which it is known whether somebody wrote it."""
-    rows: list[tuple[bytes, os.stat_result]] = [(b"", status_of(path))]
-    if kind_of(path) is ObjectKind.FOLDER:
-        walk_tree(path, file=lambda name, status: rows.append((name, status)))
-    seen = [
-        (name.hex(), status.st_ino, status.st_size, status.st_mtime_ns)
-        for name, status in sorted(rows, key=lambda row: row[0])
-        if name or kind_of(path) is not ObjectKind.FOLDER
-    ]
-    return blake3.blake3(orjson.dumps(seen)).hexdigest()
+        return Then.read(data)
 
 
 def _make_parents(tree: Path, path: bytes) -> None:
@@ -242,5 +247,5 @@ def _make_parents(tree: Path, path: bytes) -> None:
     at = tree
     for name in path.split(b"/")[:-1]:
         at = at / os.fsdecode(name)
-        if kind_of(at) is ObjectKind.ABSENT:
-            make_folder(at, FOLDER_MODE)
+        if kind_of(at) is not ObjectKind.FOLDER:
+            make_folder(at, FOLDER_MODE)  # which refuses a link

@@ -7,20 +7,21 @@ could not be carried, there and back.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from noodle_engine.disk.files import ObjectKind, kind_of, link_text, status_of
-from noodle_engine.disk.trees.manifest import EntryKind, TreeManifest, name_text, named
+from noodle_engine.disk.trees.manifest import TreeManifest, name_text, named
 from noodle_engine.machine.plan import Hook, HookPoint
 from noodle_engine.registry.tree_options import TreeOptions
-from noodle_engine.targets.directory.data.parts import size_inside, unusable_inside
+from noodle_engine.targets.directory.data.back import in_the_way
+from noodle_engine.targets.directory.data.parts import at_path, size_inside, unusable_inside
 from noodle_engine.targets.directory.trees.kept import newest_kept
 from noodle_engine.targets.directory.trees.payload import inside
 from noodle_engine.targets.directory.trees.reading import Reader
 from noodle_engine.targets.directory.trees.roots import tree_at
 from noodle_engine.targets.exchange import Found
+from noodle_engine.targets.exchange.surroundings import refuse_frozen
 from noodle_engine.targets.failures import DataElsewhere, DataRefused, MutableInside, MutableOutside
 from noodle_engine.targets.place import Place
 
@@ -31,9 +32,9 @@ __all__ = [
     "leads_to_data",
     "refuse_data",
     "refuse_elsewhere",
+    "refuse_unmovable",
     "same_device",
     "sized_with_data",
-    "with_installed_data",
 ]
 
 QUIESCE_MS_MAX = 300_000
@@ -73,33 +74,15 @@ def refuse_elsewhere(component: str, place: Place, found: Found, options: TreeOp
         raise MutableInside(path=place.path, component=component, mutable=tuple(within))
 
 
-def with_installed_data(options: TreeOptions, installed: TreeOptions) -> TreeOptions:
-    """Where the installed version keeps data inside, it is carried, whatever the old one knew."""
-    if not installed.quiesce:
-        return options
-    paths = dict.fromkeys((*options.mutable, *installed.mutable))
-    outer = tuple(
-        one for one in paths if not any(inside(one, [other]) for other in paths if other != one)
-    )
-    return replace(
-        options,
-        mutable=outer,
-        mutable_folders=(options.mutable_folders | installed.mutable_folders) & set(outer),
-        quiesce=installed.quiesce,
-        unquiesce=installed.unquiesce,
-    )
-
-
 def refuse_data(
-    component: str, place: Place, reader: Reader, found: Found, new: TreeManifest | None
+    component: str, place: Place, reader: Reader, found: Found, new: TreeManifest
 ) -> None:
     """Refuse data inside that could not be carried, both ways. `new` is what comes."""
     options = reader.options
     if not options.quiesce or found.is_absent:
         return
     tree = tree_at(place.parent, place.path)
-    if not same_device(tree, place.parent):
-        raise DataElsewhere(path=place.path, component=component, tree=tree)
+    refuse_unmovable(component, place, tree, options.mutable)
     old = reader.manifest_of(found)
     for path in options.mutable:
         why = unusable_inside(tree, path)
@@ -107,33 +90,40 @@ def refuse_data(
             own = [one.path for one in old.entries if inside(one.path, [path])]
             if own:
                 why = f"the installed version has it as its own: {named(own)}"
-        if new is not None and why is None:
-            why = _in_the_way(new, path)
+        why = why or in_the_way(new, path)
         if why is not None:
             raise DataRefused(path=place.path, component=component, data=name_text(path), why=why)
 
 
-def _in_the_way(new: TreeManifest, path: bytes) -> str | None:
-    """What of a tree a path of data cannot lie in."""
-    parent = path
-    while parent := parent.rpartition(b"/")[0]:
-        entry = new.by_path.get(parent)
-        if entry is not None and entry.kind is not EntryKind.FOLDER:
-            return f"in the other version {name_text(parent)} is no folder"
-    return None
+def refuse_unmovable(
+    component: str, place: Place, tree: Path, paths: Iterable[bytes], *more: Path
+) -> None:
+    """Refuse data in a tree (or `more`) that may not change its name, or only with a copy."""
+    if not same_device(tree, place.parent):
+        raise DataElsewhere(path=place.path, component=component, tree=tree)
+    for path in paths:
+        for there in (at_path(one, path) for one in (tree, *more)):
+            if there is None:
+                continue
+            refuse_frozen(place, there.parent)
+            if kind_of(there) in (ObjectKind.FILE, ObjectKind.FOLDER):
+                refuse_frozen(place, there)
 
 
-def around_exchange(options: TreeOptions, found: Found, *, goes: bool = False) -> tuple[Hook, ...]:
-    """The commands that stop and start who writes a tree that is there.
+def around_exchange(
+    options: TreeOptions, installed: TreeOptions, found: Found, *, goes: bool = False
+) -> tuple[Hook, ...]:
+    """The commands that stop who writes the tree that is there, and start who writes the next.
 
-    Of a tree that `goes` nobody is started: there is nothing left to write.
+    Each version says who that is. Of a tree that `goes` nobody is started: there is
+    nothing left to write.
     """
     if not options.quiesce or found.is_absent:
         return ()
-    stop, start = options.quiesce, options.unquiesce
+    old = installed if installed.quiesce else options
     around = (
-        Hook(HookPoint.QUIESCE, stop, undo=start, timeout_ms=QUIESCE_MS_MAX),
-        Hook(HookPoint.UNQUIESCE, start, undo=stop, timeout_ms=QUIESCE_MS_MAX),
+        Hook(HookPoint.QUIESCE, old.quiesce, undo=old.unquiesce, timeout_ms=QUIESCE_MS_MAX),
+        Hook(HookPoint.UNQUIESCE, options.unquiesce, options.quiesce, timeout_ms=QUIESCE_MS_MAX),
     )
     return around[:1] if goes else around
 

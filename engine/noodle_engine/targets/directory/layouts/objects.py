@@ -28,10 +28,13 @@ from noodle_engine.disk.trees.build import KeptTree, probe_sharing, remove_tree
 from noodle_engine.disk.trees.manifest import TreeManifest, named
 from noodle_engine.disk.trees.syncing import fsync_tree, sync_file_system
 from noodle_engine.machine.plan import ABSENT
+from noodle_engine.machine.records import Observation
 from noodle_engine.registry.tree_options import TreeOptions
 from noodle_engine.targets.base import Source, StepContext
+from noodle_engine.targets.directory.data.back import carried_paths
 from noodle_engine.targets.directory.data.carrying import Carrying
 from noodle_engine.targets.directory.data.seeding import seed, seed_inside
+from noodle_engine.targets.directory.data.then import Then
 from noodle_engine.targets.directory.trees.kept import kept_trees, newest_kept
 from noodle_engine.targets.directory.trees.manifests import manifest_beside
 from noodle_engine.targets.directory.trees.payload import staged_manifest
@@ -49,6 +52,8 @@ PAYLOAD_OPTION = "payload"
 """The option that has the root of the release's own tree, before mutable paths became links."""
 FOLDER_MODE_TREE, FOLDER_MODE_LINK = 0o700, 0o711
 """Of `releases`: where links lead into it, who runs the service must come through."""
+_THEN = "data"
+"""What step stage tells of the data in a kept tree, for the steps that follow."""
 
 
 @dataclass(slots=True)
@@ -204,9 +209,22 @@ class DirectoryObjects(ABC):
         return first
 
     @property
+    def paths(self) -> tuple[bytes, ...]:
+        """The data that is carried; what of it lies inside was settled when the plan was made."""
+        return carried_paths(self.context.component.options)
+
+    @property
     def carries(self) -> bool:
         """Whether data lies inside of the trees."""
-        return bool(self.options.quiesce)
+        return bool(self.paths)
+
+    def noted(self, found: Found, path: Path) -> Observation:
+        """What was staged, and which objects are its data of then."""
+        observed = found.observation
+        if not self.carries:
+            return observed
+        then = Then.of(self.tree_of(path), self.paths).text.decode()
+        return Observation(observed.root, {**observed.attributes, _THEN: then})
 
     def carry(self, beside: Path, *, back: bool) -> None:
         """Copy the data, or write down what is to be exchanged."""
@@ -215,26 +233,33 @@ class DirectoryObjects(ABC):
         live, other = self.tree_of(self.place.path), self.tree_of(beside)
         source = self.context.source
         carrying = self._carrying()
-        if back or source is None:
-            carrying.arm()
-            if not carrying.is_noted():  # somebody removed it: the target's is the newest
-                self.stage()
-                carrying.note(other, armed=True)
-            return
-        self.stage()
-        if source.point:
-            carrying.note(other, armed=True)
-        else:
+        if source is not None and not source.point and not back:
+            self.stage()
             carrying.copy(live, other)
+            return
+        carrying.arm()
+        if carrying.then() is None:  # somebody removed it: the target's is the newest
+            self.stage()
+            carrying.note(other, armed=True)
 
-    def carried(self, beside: Path, *, back: bool) -> None:
+    def carried(self, beside: Path, *, back: bool) -> tuple[str, ...]:
         """Exchange what has newer data in the displaced tree."""
         if not self.carries:
-            return
+            return ()
         if not back:
             self._carrying().arm()
-        if kind_of(self.tree_of(beside)) is ObjectKind.FOLDER:
-            self._carrying().exchange(self.tree_of(self.place.path), self.tree_of(beside))
+        displaced = self.tree_of(beside)
+        if kind_of(displaced) is not ObjectKind.FOLDER:
+            return ()
+        return self._carrying().exchange(self.tree_of(self.place.path), displaced)
+
+    def written_since(self, beside: Path) -> str | None:
+        """Which data of then somebody has written in the displaced tree."""
+        displaced = self.tree_of(beside)
+        if not self.carries or kind_of(displaced) is not ObjectKind.FOLDER:
+            return None
+        self._carrying().arm()  # who exchanged may have been killed right after it
+        return named(self._carrying().written(displaced)) or None
 
     def is_known_folder(self, found: Found) -> bool:
         """Whether it is the very folder of the old or the new, whatever was done in it."""
@@ -258,15 +283,16 @@ class DirectoryObjects(ABC):
         """Whether the displaced tree has no newer data."""
         if not self.carries or kind_of(self.tree_of(beside)) is not ObjectKind.FOLDER:
             return True
-        left = self._carrying().left(self.tree_of(self.place.path), self.tree_of(beside))
-        return next(left, None) is None
+        return not self._carrying().left(self.tree_of(self.place.path), self.tree_of(beside))
 
     def _carrying(self) -> Carrying:
         # Not to be stopped half way: its writers stand still.
-        path, mutable = self.place.path, self.options.mutable
         stage = self.place.stage(self.context.upgrade)
         aside = partial(self.place.foreign, self.context.upgrade)
-        return Carrying(path, mutable, stage, threading.Event(), aside)
+        source, staged = self.context.source, self.context.staged
+        point = source is not None and source.point and staged is not None
+        then = Then.read(staged.attributes.get(_THEN)) if point and staged is not None else None
+        return Carrying(self.place.path, self.paths, stage, threading.Event(), aside, then)
 
     def old_manifest(self, source: Source) -> TreeManifest:
         """The manifest of the old, to make it anew. Raises OldLost."""

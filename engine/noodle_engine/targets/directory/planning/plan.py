@@ -19,13 +19,14 @@ from noodle_engine.machine.plan import ABSENT, Needs
 from noodle_engine.machine.records import Observation
 from noodle_engine.registry.tree_options import TreeOptions
 from noodle_engine.targets.base import Source, StepContext, TargetPlan, TargetRequest
+from noodle_engine.targets.directory.data.back import way_back, with_installed_data
 from noodle_engine.targets.directory.data.rules import (
     around_exchange,
     data_that_goes,
     refuse_data,
     refuse_elsewhere,
+    refuse_unmovable,
     sized_with_data,
-    with_installed_data,
 )
 from noodle_engine.targets.directory.layouts.objects import PAYLOAD_OPTION, DirectoryObjects
 from noodle_engine.targets.directory.planning.estimate import (
@@ -59,10 +60,10 @@ __all__ = ["check", "plan_directory"]
 def plan_directory(request: TargetRequest, place: Place, reader: Reader) -> TargetPlan:
     """Say what an upgrade would do. Raises a failure that names why it cannot be done."""
     options = settled_options(TreeOptions.from_text(request.options), place)
-    if request.new is None or request.new.point:
-        options = with_installed_data(options, TreeOptions.from_text(request.installed_options))
-    reader.options = options
-    found = refuse_unusable(place, reader, going_back=request.new is None or request.new.point)
+    installed = TreeOptions.from_text(request.installed_options)
+    going_back = request.new is None or request.new.point
+    reader.options = with_installed_data(options, installed) if going_back else options
+    found = refuse_unusable(place, reader, going_back=going_back)
     check_owner(place, request.home_log, take_over=request.take_over)
     notices = [
         *notices_on_folder(request.path, place, ""),
@@ -75,10 +76,17 @@ def plan_directory(request: TargetRequest, place: Place, reader: Reader) -> Targ
     if source is None or source.point:
         root_to = ABSENT if source is None else source.content
         new = None if source is None else _point_manifest(place, reader, source)
-        if source is None:
+        if source is None or new is None:
+            options = reader.options
+            text = options.to_text()
             notices += data_that_goes(options, tree_at(place.parent, place.path))
-        else:
-            refuse_data(request.component, place, reader, found, new)
+        elif not found.is_absent:
+            live, point = (tree_at(place.parent, path) for path in (place.path, source.path))
+            back = way_back(options, installed, live=(live, old), point=(point, new))
+            if back.carried:
+                refuse_unmovable(request.component, place, live, back.carried, point)
+            notices += back.notices
+            options, text = back.options, back.text
         changes = compare(old, new)
         return TargetPlan(
             root_from=found.root,
@@ -90,7 +98,7 @@ def plan_directory(request: TargetRequest, place: Place, reader: Reader) -> Targ
             notices=tuple(notices),
             options=text,
             changes=tuple(told(changes)),
-            hooks=around_exchange(options, found, goes=source is None),
+            hooks=around_exchange(options, installed, found, goes=source is None),
         )
     raw = manifest_beside(source.path, source.content)
     if raw is None:
@@ -114,7 +122,7 @@ def plan_directory(request: TargetRequest, place: Place, reader: Reader) -> Targ
         notices=(*notices, *_owners(place, found, new)),
         options={**text, PAYLOAD_OPTION: source.content},
         changes=tuple(told(changes)),
-        hooks=around_exchange(options, found),
+        hooks=around_exchange(options, installed, found),
     )
 
 
