@@ -22,7 +22,7 @@ from noodle_engine.execute.home.opening import open_engine, settle
 from noodle_engine.execute.ids import new_upgrade_id
 from noodle_engine.machine.plan import Plan
 from noodle_engine.machine.states import OnCrash
-from noodle_policies.settings.model import settings_hash
+from noodle_policies.settings.values import values_hash
 
 QUESTIONS = (
     Question(
@@ -108,7 +108,7 @@ def request_all(home: Home, plans: Sequence[Plan]) -> None:
                 upgrade=new_upgrade_id(engine.clock.now_ms(), os.urandom(16)),
                 actor="bench",
                 settings=by_key,
-                settings_hash=settings_hash(by_key),
+                settings_hash=values_hash(by_key),
                 on_crash=OnCrash.FORWARD,
             )
     finally:

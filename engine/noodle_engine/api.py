@@ -62,7 +62,7 @@ from noodle_engine.machine.codec import decode, encode
 from noodle_engine.machine.plan import Plan
 from noodle_engine.machine.states import OnCrash, Release
 from noodle_engine.machine.upgrade import Fold
-from noodle_policies.settings.model import settings_hash
+from noodle_policies.settings.values import values_hash
 
 if TYPE_CHECKING:
     from noodle_engine.execute.home.checkup import DoctorView
@@ -134,7 +134,10 @@ class Noodle:
         recovery key in the answer is shown once and kept nowhere.
         """
         where = find_home(home, os.environ, os.geteuid())
-        return _init(where, master_key)
+        made = _init(where, master_key)
+        # The first command after it finds them made.
+        settle(where, os.environ)
+        return made
 
     @classmethod
     def open(cls, home: Path | str | None = None, *, actor: str | None = None) -> Self:
@@ -213,7 +216,8 @@ class Noodle:
     def history(self, *, limit: int = 20, everything: bool = False) -> HistoryView:
         """Upgrades, newest first: at most `limit`, and at most what the settings list."""
         settled = settle(self._home, self._environment)
-        listed = settled.loaded.settings.max_upgrade_history if settled.loaded else limit
+        key = "runtime_upgrade_manager.max_upgrade_history"
+        listed = settled.values.whole(key) if settled.values else limit
         with self._read() as (journal, _):
             wanted = None if everything else min(limit, listed)
             return HistoryView(reading.history(journal, wanted))
@@ -302,12 +306,12 @@ class Noodle:
     def _collectable(self) -> CollectedView:
         from noodle_engine.execute.retention import expired, point_row
 
-        settings = settle(self._home, self._environment).must().settings
+        settings = settle(self._home, self._environment).must()
         with self._read() as (_, world):
             gone = expired(
                 world,
-                points_max=settings.max_rollback_points,
-                days_max=settings.rollback_retention_days,
+                points_max=settings.whole("runtime_upgrade.rollback.max_rollback_points"),
+                days_max=settings.whole("runtime_upgrade.rollback.rollback_retention_days"),
                 now_ms=time.time_ns() // 1_000_000,
             )
         rows = tuple(point_row(point) for point in gone)
@@ -404,12 +408,12 @@ class Noodle:
         from noodle_engine.execute.planning import Planner
 
         settled = settle(self._home, self._environment)
-        by_key = settled.loaded.by_key if settled.loaded else {}
+        by_key = settled.values.by_key if settled.values else {}
         return Planner(
             world=world,
             releases=releases_of(self._home),
             log_id=journal.log_id,
-            settings_hash=settings_hash(by_key),
+            settings_hash=values_hash(by_key),
             now_ms=lambda: time.time_ns() // 1_000_000,
             take_over=take_over,
         )

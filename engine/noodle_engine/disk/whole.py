@@ -1,12 +1,14 @@
 """Small files, written wholly or not at all, and read within a limit.
 
 Owns the recipe for a file that must never be seen half: a temporary name in
-the same folder, content, sync, rename, sync of the folder.
+the same folder, content, sync, rename, sync of the folder. And the one for a file
+that can be lost: in place, unsynced, checked by who reads it.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 from contextlib import suppress
@@ -15,7 +17,7 @@ from pathlib import Path
 from noodle_engine.disk.failures import DiskError, explained
 from noodle_engine.disk.names import fsync_folder, rename_noreplace, unlink_quietly
 
-__all__ = ["read_whole", "write_whole"]
+__all__ = ["read_whole", "write_disposable", "write_whole"]
 
 
 def write_whole(path: Path, data: bytes, mode: int, *, replace: bool) -> bool:
@@ -53,6 +55,28 @@ def _write_beside(temporary: Path, path: Path, data: bytes, mode: int, *, replac
             os.rename(temporary, path)
             return True
         return rename_noreplace(temporary, path)
+
+
+def write_disposable(path: Path, data: bytes, mode: int) -> None:
+    """Write a small file that can be lost, in place. The one process that writes wins.
+
+    Nothing is synced, and a reader can meet it half written: the content must prove itself.
+    Another writer at this moment means that nothing is done.
+
+    Raises DiskError; the file is then whole, half or absent.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    with explained("write", path):
+        descriptor = os.open(path, flags, mode)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            os.ftruncate(descriptor, 0)
+            _write_all(descriptor, data)
+        finally:
+            os.close(descriptor)
 
 
 def read_whole(path: Path, *, bytes_max: int) -> bytes | None:

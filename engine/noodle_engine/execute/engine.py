@@ -23,12 +23,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from noodle_engine.disk.locks import FileLock
 from noodle_engine.execute.driving import Control, Driving
 from noodle_engine.execute.failures import RequestRefused, UpgradeUnknown
-from noodle_engine.execute.home.layout import Home, settings_from_journal
+from noodle_engine.execute.home.layout import Home
+from noodle_engine.execute.home.settings import settings_from_journal
 from noodle_engine.execute.live_clock import ClockMark, LiveClock
 from noodle_engine.execute.planning import check_free, check_versions
 from noodle_engine.execute.recording import Heard, Live, Recorder, StepProgress
@@ -59,13 +60,16 @@ from noodle_engine.machine.upgrade import Fold, Upgrade
 from noodle_engine.registry.store import ReleaseStore
 from noodle_journal import Journal, Kind, NewRecord, Record
 from noodle_journal.errors import NoodleError
-from noodle_policies.settings.model import Settings
+from noodle_policies.settings.values import Values
 
 __all__ = ["Engine", "Heard", "kind_of"]
 
 TIMER_RETRY_MS = 5_000
 """When a deadline that could not be recorded is told again."""
 
+_LIMIT: Final = "runtime_upgrade_manager.default_timeout"
+_BACK_LIMIT: Final = "deployment.coordination.rollback_timeout"
+_AT_ONCE: Final = "runtime_upgrade_manager.max_concurrent_upgrades"
 _KINDS: dict[str, Kind] = {kind.label: kind for kind in Kind}
 
 
@@ -114,7 +118,7 @@ class Engine:
         self._recorder = Recorder()
         self._runners: dict[str, _Runner] = {}
         self._failures: dict[str, BaseException] = {}
-        self._read_settings: tuple[Mapping[str, Any], Settings] | None = None
+        self._read_settings: tuple[Mapping[str, Any], Values] | None = None
         self._unused_key = ("", 0)
         self._leaving = False
         self._state = threading.Condition(threading.RLock())
@@ -273,7 +277,7 @@ class Engine:
         ]
         back = plan.direction is Direction.BACK
         if not back:
-            limit_ms = settings_from_journal(settings).default_timeout * 1000
+            limit_ms = settings_from_journal(settings).whole(_LIMIT) * 1000
             due = self.clock.now_ms() + limit_ms
             events.append(TimerSet(TOTAL_TIMER, due, Message.TIMER_DUE.value))
         self.append(events, actor=actor, upgrade=upgrade, going_back=back)
@@ -397,13 +401,13 @@ class Engine:
         settings = self.settings_of(upgrade)
         now = self.clock.now_ms()
         if any(_begins_back(upgrade, event) for event in events):
-            due = now + settings.rollback_timeout * 1000
+            due = now + settings.whole(_BACK_LIMIT) * 1000
             return TimerSet(BACK_TIMER, due, Message.TIMER_DUE.value)
         released = any(
             isinstance(event, Transition) and event.message is Message.RELEASE for event in events
         )
         if released and upgrade.plan.direction is Direction.FORWARD:
-            due = now + settings.default_timeout * 1000
+            due = now + settings.whole(_LIMIT) * 1000
             return TimerSet(TOTAL_TIMER, due, Message.TIMER_DUE.value)
         return None
 
@@ -472,7 +476,7 @@ class Engine:
                 found = self.world.upgrades.get(runner.upgrade)
                 if found is None or found.undoing or found.plan.direction is Direction.BACK:
                     break
-                limit = self.settings_of(found).max_concurrent_upgrades
+                limit = self.settings_of(found).whole(_AT_ONCE)
                 running = [one for one in self._runners.values() if not one.queued]
                 if len([one for one in running if one is not runner]) < limit:
                     break
@@ -480,7 +484,7 @@ class Engine:
                 self._state.wait()
             runner.queued = False
 
-    def settings_of(self, upgrade: Upgrade) -> Settings:
+    def settings_of(self, upgrade: Upgrade) -> Values:
         """The settings that an upgrade was requested under."""
         stored = self.world.settings.get(upgrade.settings_hash, {})
         read = self._read_settings

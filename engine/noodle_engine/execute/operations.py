@@ -26,8 +26,8 @@ from noodle_engine.execute.failures import (
     RollbackDisabled,
     UpgradesDisabled,
 )
-from noodle_engine.execute.home.opening import settle
 from noodle_engine.execute.home.service import Peer, Tell
+from noodle_engine.execute.home.settings import settle
 from noodle_engine.execute.ids import new_upgrade_id
 from noodle_engine.execute.planning import check_whole, check_world, observed_root
 from noodle_engine.execute.recording import StepProgress
@@ -38,7 +38,7 @@ from noodle_engine.machine.plan import Plan
 from noodle_engine.machine.records import Noted
 from noodle_engine.machine.states import Direction, OnCrash, Release
 from noodle_engine.registry.release import Release as Registered
-from noodle_policies.settings.model import settings_hash
+from noodle_policies.settings.values import values_hash
 
 __all__ = ["Operations", "heard_object"]
 
@@ -96,15 +96,14 @@ class Operations:
             raise RequestMalformed(f"its plan cannot be used: {wrong}")
         settled = settle(engine.home, self._environment)
         if plan.direction is Direction.FORWARD:
-            loaded = settled.must()
-            if not loaded.settings.enabled:
+            if not settled.must().switch("runtime_upgrade.enabled"):
                 raise UpgradesDisabled
-        elif settled.loaded is not None and not settled.loaded.settings.rollback_enabled:
+        elif settled.values and not settled.values.switch("runtime_upgrade.rollback.enabled"):
             raise RollbackDisabled
         if plan.home != engine.journal.log_id:
             raise PlanOfOtherHome(plan.home, engine.journal.log_id)
-        by_key = settled.loaded.by_key if settled.loaded else {}
-        digest = settings_hash(by_key)
+        by_key = settled.values.by_key if settled.values else {}
+        digest = values_hash(by_key)
         if engine.known_request(plan, request_key) is None:
             check_world(plan, engine.world, digest, observed_root)
         now = engine.clock.now_ms()
@@ -190,11 +189,11 @@ class Operations:
         What killed processes left that were adding releases goes too.
         """
         self._engine.releases.clear()
-        settings = settle(self._engine.home, self._environment).must().settings
+        settings = settle(self._engine.home, self._environment).must()
         return collect(
             self._engine,
-            points_max=settings.max_rollback_points,
-            days_max=settings.rollback_retention_days,
+            points_max=settings.whole("runtime_upgrade.rollback.max_rollback_points"),
+            days_max=settings.whole("runtime_upgrade.rollback.rollback_retention_days"),
             actor=actor,
         )
 

@@ -4,8 +4,42 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
 
-__all__ = ["SettingsInvalid", "nearest"]
+__all__ = ["Problem", "ProblemKind", "SettingUnknown", "SettingsInvalid", "nearest"]
+
+VALUE_LETTERS_MAX = 60
+NAMED_MAX = 8
+
+
+class ProblemKind(StrEnum):
+    """Which of the kinds of validation found a problem."""
+
+    SYNTAX = "syntax"
+    UNKNOWN = "unknown"
+    TYPE = "type"
+    RANGE = "range"
+    DEPENDENCY = "dependency"
+    CONSISTENCY = "consistency"
+    SECURITY = "security"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong.
+
+    place: a file with line and column, a variable or an option. key: the dotted name,
+    where the problem is about one.
+    """
+
+    kind: ProblemKind
+    place: str
+    key: str | None
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.text}" if self.place else self.text
 
 
 class SettingsInvalid(Exception):
@@ -18,17 +52,31 @@ class SettingsInvalid(Exception):
     code = "settings_invalid"
     exit_code = 2
 
-    def __init__(self, problems: Iterable[str]) -> None:
+    def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         count = len(self.problems)
         self.problem = f"{count} setting{'s' if count != 1 else ''} cannot be used: " + "; ".join(
-            self.problems
+            str(problem) for problem in self.problems
         )
         self.cause = "a value, name or file among the settings is not valid"
         self.remedy = "correct the named places; nothing was changed"
         self.data: dict[str, str | int | float | bool | list[str] | None] = {
-            "problems": list(self.problems)
+            "problems": [str(problem) for problem in self.problems]
         }
+        super().__init__(self.problem)
+
+
+class SettingUnknown(Exception):
+    """There is no setting of that name."""
+
+    code = "setting_unknown"
+    exit_code = 2
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        self.problem = f"there is no setting {name!r}{nearest(name, known)}"
+        self.cause = "the name is not one of the settings, nor a section of them"
+        self.remedy = "`noodle config show` lists them all"
+        self.data: dict[str, str | int | float | bool | list[str] | None] = {"name": name}
         super().__init__(self.problem)
 
 

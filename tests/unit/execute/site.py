@@ -31,7 +31,7 @@ from noodle_engine.machine.states import OnCrash, State
 from noodle_engine.machine.upgrade import Upgrade
 from noodle_engine.registry.store import ReleaseStore
 from noodle_journal import Kind
-from noodle_policies.settings.model import settings_hash
+from noodle_policies.settings.values import values_hash
 from tests.conftest import require_system
 
 WAIT_S_MAX = 30.0
@@ -232,7 +232,7 @@ class Driven:
             upgrade=new_upgrade_id(self.site.ids, bytes(16)),
             actor="test",
             settings=stored,
-            settings_hash=settings_hash(stored),
+            settings_hash=values_hash(stored),
             on_crash=on_crash,
             request_key=request_key,
         )

@@ -23,7 +23,8 @@ from noodle_engine.machine.failures import MessageRefused
 from noodle_engine.machine.plan import Plan
 from noodle_engine.machine.records import Requested
 from noodle_engine.machine.states import OnCrash, Release, State
-from noodle_policies.settings.model import Settings, keys, settings_hash
+from noodle_policies.settings.model.catalogue import catalogue
+from noodle_policies.settings.values import values_hash
 from tests.unit.execute.site import Driven, hook
 
 PEER = Peer(1, 2, 3)
@@ -40,9 +41,9 @@ def asked(driven: Driven) -> Operations:
 
 def plan(driven: Driven, *wanted: str) -> Plan:
     """A plan under the settings of a new home."""
-    by_key = {key.name: getattr(Settings(), key.attribute) for key in keys()}
+    by_key = dict(catalogue().defaults)
     by_key["encryption.key_source"] = "file"
-    planner = replace(driven.planner(), settings_hash=settings_hash(by_key))
+    planner = replace(driven.planner(), settings_hash=values_hash(by_key))
     made = planner.forward(wanted).plan
     assert made is not None
     return made

@@ -11,7 +11,10 @@ from noodle_engine.execute.home.opening import open_engine
 from noodle_engine.execute.ids import new_upgrade_id
 from noodle_engine.machine.plan import Plan
 from noodle_engine.machine.states import OnCrash
-from noodle_policies.settings.model import Settings, settings_hash
+from noodle_policies.settings.model.catalogue import catalogue
+from noodle_policies.settings.values import values_hash
+
+AT_ONCE = "runtime_upgrade_manager.max_concurrent_upgrades"
 
 
 def planned(noodle: Noodle, folder: Path, name: str) -> Plan:
@@ -39,24 +42,24 @@ def test_upgrades_under_two_settings_keep_each_its_own(tmp_path: Path) -> None:
         upgrades = {}
         for limit, plan in plans.items():
             # The third is requested under what the first was.
-            stored = {"runtime_upgrade_manager.max_concurrent_upgrades": min(limit, 4 - limit)}
+            stored = {AT_ONCE: min(limit, 4 - limit)}
             upgrades[limit] = new_upgrade_id(limit, bytes(16))
             engine.request(
                 plan,
                 upgrade=upgrades[limit],
                 actor="test",
                 settings=stored,
-                settings_hash=settings_hash(stored),
+                settings_hash=values_hash(stored),
                 on_crash=OnCrash.FORWARD,
             )
 
         def limits() -> list[int]:
             return [
-                engine.settings_of(engine.open_upgrade(one)).max_concurrent_upgrades
+                engine.settings_of(engine.open_upgrade(one)).whole(AT_ONCE)
                 for one in upgrades.values()
             ]
 
         assert limits() == limits() == [1, 2, 1]
-        assert Settings().max_concurrent_upgrades not in limits()
+        assert catalogue().defaults[AT_ONCE] not in limits()
     finally:
         engine.close()

@@ -47,7 +47,7 @@ def examine_home(home: Home, environment: Mapping[str, str]) -> tuple[Check, ...
         targets=[local_path(one.target) for one in world.components.values()] if world else (),
         open_upgrades=list(world.upgrades) if world else None,
         key_is_elsewhere="NOODLE_JOURNAL_KEY" in environment
-        or (settled.loaded is not None and settled.loaded.settings.key_source != "file"),
+        or (settled.values is not None and settled.values.text("encryption.key_source") != "file"),
         user=os.geteuid(),
     )
     checks = examine(home.path, facts, machine=this_machine())

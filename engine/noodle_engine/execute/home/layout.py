@@ -31,11 +31,7 @@ from noodle_engine.execute.failures import (
     HomeFormatUnknown,
     HomeOwnedByOther,
     HomeUnusable,
-    SettingsRefused,
 )
-from noodle_policies.settings.failures import SettingsInvalid
-from noodle_policies.settings.model import Settings, keys
-from noodle_policies.settings.sources import Loaded, load_settings
 
 __all__ = [
     "FORMAT",
@@ -43,8 +39,6 @@ __all__ = [
     "create_home",
     "find_home",
     "machine_id",
-    "settings_from_journal",
-    "settings_of",
 ]
 
 T = TypeVar("T")
@@ -84,6 +78,11 @@ class Home:
     def clock_file(self) -> Path:
         """What an engine of this boot kept of its clock. Disposable."""
         return self.path / "cache" / "clock"
+
+    @property
+    def settings_cache(self) -> Path:
+        """The settings as they were made last. Disposable."""
+        return self.path / "cache" / "settings"
 
     @property
     def config(self) -> Path:
@@ -128,27 +127,6 @@ def find_home(given: Path | str | None, environment: Mapping[str, str], user: in
     state = environment.get("XDG_STATE_HOME")
     folder = Path(state) if state else Path(environment.get("HOME", "/"), ".local", "state")
     return Home(folder / "noodle")
-
-
-def settings_of(home: Home, environment: Mapping[str, str]) -> Loaded:
-    """The settings in force for a home. Raises SettingsRefused naming all problems."""
-    extra = environment.get("NOODLE_CONFIG_DIR")
-    folders = [home.config, *([Path(extra)] if extra else [])]
-    try:
-        return load_settings(folders, environment)
-    except SettingsInvalid as error:
-        raise SettingsRefused(error.problems) from error
-
-
-def settings_from_journal(values: Mapping[str, object]) -> Settings:
-    """The settings that an upgrade was requested under; unknown keys are ignored."""
-    known = {key.name: key for key in keys()}
-    chosen = {
-        known[name].attribute: value
-        for name, value in values.items()
-        if name in known and type(value) is known[name].kind
-    }
-    return Settings(**chosen)  # type: ignore[arg-type]
 
 
 def machine_id() -> str:

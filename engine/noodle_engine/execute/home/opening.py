@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from noodle_engine.execute.failures import SettingsRefused
-from noodle_engine.execute.home.layout import Home, machine_id, settings_of
+from noodle_engine.execute.home.layout import Home, machine_id
+from noodle_engine.execute.home.settings import Settled, settle
 from noodle_engine.execute.recording import Live, live_of
 from noodle_engine.machine.codec import encode
 from noodle_engine.registry.store import ReleaseStore
 from noodle_journal import Reader
 from noodle_journal.failures import KeyMissing
 from noodle_journal.keys import KEY_VARIABLE, load_master_key
-from noodle_policies.settings.sources import Loaded
 
 if TYPE_CHECKING:
     from noodle_engine.disk.locks import FileLock
@@ -33,35 +31,13 @@ __all__ = ["Settled", "master_key_of", "open_engine", "open_reader", "settle"]
 EPOCH_SECONDS_DEFAULT = 86_400
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """The settings in force, or why there are none."""
-
-    loaded: Loaded | None
-    failure: SettingsRefused | None
-
-    def must(self) -> Loaded:
-        """The settings; raises the failure if there are none."""
-        if self.loaded is None:
-            raise self.failure or SettingsRefused(["no settings"])
-        return self.loaded
-
-
-def settle(home: Home, environment: Mapping[str, str]) -> Settled:
-    """Read the settings; a failure is kept, not raised."""
-    try:
-        return Settled(settings_of(home, environment), None)
-    except SettingsRefused as failure:
-        return Settled(None, failure)
-
-
 def master_key_of(home: Home, environment: Mapping[str, str], settled: Settled) -> bytes:
     """The master key: a set variable wins, else the source that the settings name.
 
     With settings that cannot be read the home's key file is tried, so that
     going back works. Raises KeyMissing or WrongKey's kin of the journal.
     """
-    source = settled.loaded.settings.key_source if settled.loaded else "file"
+    source = settled.values.text("encryption.key_source") if settled.values else "file"
     key_file = home.master_key_file if source == "file" else None
     if key_file is None and KEY_VARIABLE not in environment and home.master_key_file.exists():
         raise KeyMissing(
@@ -107,8 +83,8 @@ def open_engine(
         settled = settle(home, environment)
         key = master_key_of(home, environment, settled)
         epoch_s = (
-            settled.loaded.settings.key_rotation_interval
-            if settled.loaded
+            settled.values.whole("encryption.key_rotation_interval")
+            if settled.values
             else EPOCH_SECONDS_DEFAULT
         )
         engine = Engine(home, lock, clock or LiveClock(), ReleaseStore(home.path))

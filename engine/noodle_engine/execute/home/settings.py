@@ -1,0 +1,173 @@
+"""The settings of a home: read, kept, and taken from the journal.
+
+Owns where a home looks for its settings, and the cache that spares a command the model.
+
+Laws
+G1. What the cache gives is what the model would give: it is keyed by everything that the
+    settings are made of, and by the code that makes them.
+G2. A cache that is lost, torn or unwritable costs time, and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+import noodle_policies.settings
+from noodle_engine.disk.failures import DiskError
+from noodle_engine.disk.whole import read_whole, write_disposable
+from noodle_engine.execute.failures import SettingsRefused
+from noodle_engine.execute.home.layout import Home
+from noodle_policies.settings.failures import SettingsInvalid
+from noodle_policies.settings.reading.files import Inputs, config_folder, read_inputs
+from noodle_policies.settings.values import Values
+
+__all__ = ["Settled", "inputs_of", "settings_from_journal", "settings_of", "settle"]
+
+CACHE_BYTES_MAX: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The settings, or why there are none. Going back works without them."""
+
+    values: Values | None
+    failure: SettingsRefused | None
+
+    def must(self) -> Values:
+        """The settings; raises the failure if there are none."""
+        if self.values is None:
+            raise self.failure or SettingsRefused(["no settings"])
+        return self.values
+
+
+def settle(
+    home: Home, environment: Mapping[str, str], options: Sequence[tuple[str, str]] = ()
+) -> Settled:
+    """Read the settings; a failure is kept, not raised."""
+    try:
+        return Settled(settings_of(home, environment, options), None)
+    except SettingsRefused as failure:
+        return Settled(None, failure)
+
+
+def inputs_of(
+    home: Home | None,
+    environment: Mapping[str, str],
+    options: Iterable[tuple[str, str]] = (),
+    *,
+    working: Path | None = None,
+) -> Inputs:
+    """What the settings of a home are made of: its own files, and the config folder's over them.
+
+    `working` is the folder in which the application is looked for; by default that of the
+    process.
+    """
+    folders = [] if home is None else [home.config]
+    try:
+        folder = config_folder(environment, working or Path.cwd())
+    except OSError:  # a working folder that is gone is no application's
+        folder = None
+    if folder is not None and folder not in folders:
+        folders.append(folder)
+    return read_inputs(folders, environment, options, user=os.geteuid(), group=os.getegid())
+
+
+def settings_of(
+    home: Home, environment: Mapping[str, str], options: Sequence[tuple[str, str]] = ()
+) -> Values:
+    """The settings in force for a home. Raises SettingsRefused naming all problems."""
+    inputs = inputs_of(home, environment, options)
+    digest = hashlib.sha256(inputs.digest.encode() + _code()).hexdigest()
+    kept = _kept(home.settings_cache, digest)
+    if kept is not None:
+        return kept
+    # The model takes longer to import than most commands take.
+    from noodle_policies.settings.resolving import resolve  # noqa: PLC0415
+
+    try:
+        values = resolve(inputs).in_force()
+    except SettingsInvalid as error:
+        raise SettingsRefused([str(problem) for problem in error.problems]) from error
+    _keep(home.settings_cache, digest, values)
+    return values
+
+
+def settings_from_journal(values: Mapping[str, Any]) -> Values:
+    """The settings that an upgrade was requested under.
+
+    A key that an older version did not write down has its default.
+    """
+    return Values(_Completed(values))
+
+
+class _Completed(Mapping[str, Any]):
+    """Values of the journal, and the defaults behind them."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+
+    def __getitem__(self, key: str) -> Any:
+        if key in self._values:
+            return self._values[key]
+        from noodle_policies.settings.model.catalogue import catalogue  # noqa: PLC0415
+
+        return catalogue().defaults[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+def _code() -> bytes:
+    """What changes with the code that makes settings: the stamps of its files."""
+    root = os.path.dirname(noodle_policies.settings.__file__)  # noqa: PTH120 - each start pays
+    stamps = []
+    waiting = [root]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    waiting.append(entry.path)
+                elif entry.name.endswith(".py"):
+                    found = entry.stat()
+                    stamps.append(f"{entry.name} {found.st_size} {found.st_mtime_ns}")
+    return "\n".join(sorted(stamps)).encode()
+
+
+def _kept(path: Path, digest: str) -> Values | None:
+    """What the cache has for a digest; None if it has something else, or is damaged."""
+    try:
+        raw = read_whole(path, bytes_max=CACHE_BYTES_MAX)
+    except DiskError:
+        return None
+    head, _, body = (raw or b"").partition(b"\n")
+    if head != _head(digest, body):
+        return None
+    found = orjson.loads(body)
+    return Values(found["values"], found["inert"], tuple(found["warnings"]))
+
+
+def _keep(path: Path, digest: str, values: Values) -> None:
+    body = orjson.dumps(
+        {
+            "values": dict(values.by_key),
+            "inert": dict(values.inert),
+            "warnings": list(values.warnings),
+        }
+    )
+    with suppress(DiskError):
+        write_disposable(path, _head(digest, body) + b"\n" + body, 0o600)
+
+
+def _head(digest: str, body: bytes) -> bytes:
+    return f"{digest} {hashlib.sha256(body).hexdigest()}".encode()

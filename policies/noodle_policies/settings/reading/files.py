@@ -1,0 +1,197 @@
+"""What settings are made of, as it lies there: files, variables, options.
+
+The one module of the settings that does I/O. It reads and judges nothing but what
+can only be seen on the disk: size, owner and mode.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+__all__ = [
+    "FILES",
+    "FILE_BYTES_MAX",
+    "FOLDER_CUSTOM",
+    "KNOWN_VARIABLES",
+    "PREFIX",
+    "FileRead",
+    "Inputs",
+    "config_folder",
+    "read_inputs",
+]
+
+FILE_BYTES_MAX: Final = 1 << 20
+FILES: Final = (
+    "runtime_upgrade_config.json",
+    "self_improvement_upgrade_config.json",
+    "runtime_upgrade_integration_config.json",
+    "compiler_upgrade_integration_config.json",
+    "ai_agents_upgrade_integration_config.json",
+    "deployment_upgrade_integration_config.json",
+    "component_sections.json",
+    "noodle.json",
+)
+"""The files of a settings folder. What else lies in one is not read."""
+FOLDER_CUSTOM: Final = Path("noodle-core", "config")
+PREFIX: Final = "NOODLE_"
+KNOWN_VARIABLES: Final = frozenset(
+    {
+        "NOODLE_HOME",
+        "NOODLE_CONFIG_DIR",
+        "NOODLE_ENVIRONMENT",
+        "NOODLE_JOURNAL_KEY",
+        "NOODLE_TOKEN",
+        # Sets no key: it is for the loggers of upgrades alone.
+        "NOODLE_RUNTIME_UPGRADE_DEBUG",
+        # Hooks get these four; a `noodle` that a hook starts must not mind them.
+        "NOODLE_UPGRADE_ID",
+        "NOODLE_STEP_KEY",
+        "NOODLE_FROM",
+        "NOODLE_TO",
+    }
+)
+"""Variables with the prefix that set no key."""
+_MATTERING: Final = "NOODLE_ENVIRONMENT"
+
+
+@dataclass(frozen=True, slots=True)
+class FileRead:
+    """One file as it lies there. layer: its folder; a later one counts more.
+
+    refused: why its bytes were not read, or may not be used.
+    """
+
+    path: str
+    layer: str
+    raw: bytes
+    refused: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Everything that settings are made of.
+
+    layers: the folders, the one that counts least first. files: what was found in them.
+    variables: those that begin with NOODLE_. options: pairs of key and text.
+    """
+
+    layers: tuple[str, ...]
+    files: tuple[FileRead, ...]
+    variables: Mapping[str, str]
+    options: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of all that makes values. Secrets among the variables are not in it."""
+        made = hashlib.sha256()
+        for part in self._parts():
+            made.update(b"%d:" % len(part))
+            made.update(part)
+        return made.hexdigest()
+
+    def _parts(self) -> Iterable[bytes]:
+        for file in self.files:
+            # Where they lie is told in problems only, and those are made anew each time.
+            yield b"%d" % self.layers.index(file.layer)
+            yield os.fsencode(os.path.basename(file.path))  # noqa: PTH119 - a name of ours
+            yield file.raw
+            yield (file.refused or "").encode()
+        yield b"variables"
+        for name, value in sorted(self.variables.items()):
+            if name == _MATTERING or name not in KNOWN_VARIABLES:
+                yield os.fsencode(name)
+                yield os.fsencode(value)
+        yield b"options"
+        for key, text in self.options:
+            yield os.fsencode(key)
+            yield os.fsencode(text)
+
+
+def config_folder(variables: Mapping[str, str], working: Path) -> Path | None:
+    """The settings folder: NOODLE_CONFIG_DIR, else FOLDER_CUSTOM, else the working folder.
+
+    The latter two count only where they hold at least one of FILES.
+    """
+    named = variables.get("NOODLE_CONFIG_DIR")
+    if named:
+        return working / named
+    for folder in (working / FOLDER_CUSTOM, working):
+        if any((folder / name).is_file() for name in FILES):
+            return folder
+    return None
+
+
+def read_inputs(
+    folders: Sequence[Path],
+    variables: Mapping[str, str],
+    options: Iterable[tuple[str, str]] = (),
+    *,
+    user: int,
+    group: int,
+) -> Inputs:
+    """Read the settings files of some folders, each counting more than the one before.
+
+    Below each folder that of NOODLE_ENVIRONMENT counts more than it. Absent files and
+    folders are no problem. Nothing is raised: what cannot be read is in the result.
+    """
+    environment = variables.get("NOODLE_ENVIRONMENT", "")
+    layers: list[Path] = []
+    for folder in folders:
+        layers.append(folder)
+        if environment and "/" not in environment and environment not in (".", ".."):
+            layers.append(folder / environment)
+    found = [
+        file
+        for layer in layers
+        for name in FILES
+        if (file := _read(layer / name, str(layer), user, group)) is not None
+    ]
+    return Inputs(
+        tuple(str(layer) for layer in layers),
+        tuple(found),
+        {name: value for name, value in variables.items() if name.startswith(PREFIX)},
+        tuple(options),
+    )
+
+
+def _read(path: Path, layer: str, user: int, group: int) -> FileRead | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        return FileRead(str(path), layer, b"", f"it cannot be opened: {error.strerror}")
+    try:
+        refused = _refused(os.fstat(descriptor), user, group)
+        if refused is not None:
+            return FileRead(str(path), layer, b"", refused)
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            raw = file.read(FILE_BYTES_MAX + 1)
+    except OSError as error:
+        return FileRead(str(path), layer, b"", f"it cannot be read: {error.strerror}")
+    finally:
+        os.close(descriptor)
+    if len(raw) > FILE_BYTES_MAX:
+        return FileRead(str(path), layer, b"", f"it is larger than {FILE_BYTES_MAX} bytes")
+    return FileRead(str(path), layer, raw)
+
+
+def _refused(found: os.stat_result, user: int, group: int) -> str | None:
+    """Why a file may not be used: who else could have written it decides for the engine."""
+    if not stat.S_ISREG(found.st_mode):
+        return "it is no file"
+    if found.st_size > FILE_BYTES_MAX:
+        return f"it is larger than {FILE_BYTES_MAX} bytes"
+    if found.st_uid not in (0, user):
+        return f"it belongs to user {found.st_uid}: only your own files and root's are taken"
+    if found.st_mode & stat.S_IWOTH:
+        return "everybody may write it (mode o+w); chmod o-w it"
+    if found.st_mode & stat.S_IWGRP and found.st_gid not in (0, group):
+        return f"group {found.st_gid} may write it (mode g+w); chmod g-w it"
+    return None

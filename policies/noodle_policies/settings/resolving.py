@@ -1,0 +1,355 @@
+"""Which value of a key counts, and why.
+
+Owns the order of the layers, and how keys that are one setting in several places
+are settled.
+
+Laws
+S1. A higher layer beats a lower one: option, variable, file (a later folder over an
+    earlier one), default. Also across twins, and across a general and a specific key.
+S2. Within one layer unequal twins are a problem that names both places; of a general
+    and a specific key the specific one counts.
+S3. Mappings merge by name, lists replace.
+S4. Resolving what was resolved changes nothing; the order in which the sources of one
+    layer are handed in does not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from types import MappingProxyType
+from typing import Any, Final
+
+from noodle_policies.settings.checks import consistency_problems, dependencies, security_problems
+from noodle_policies.settings.failures import Problem, ProblemKind, SettingsInvalid, nearest
+from noodle_policies.settings.model.catalogue import Key, catalogue
+from noodle_policies.settings.reading.files import FileRead, Inputs
+from noodle_policies.settings.reading.json_text import JsonRefused, places_in, read_json
+from noodle_policies.settings.reading.sections import Way, private_keys, read_sections, shown
+from noodle_policies.settings.reading.texts import Given, read_options, read_variables
+from noodle_policies.settings.values import Values
+
+__all__ = ["ENVIRONMENTS", "VERSION", "Layer", "Resolution", "Source", "located", "resolve"]
+
+VERSION: Final = 1
+"""The version of the files that this reads; `noodle config migrate` brings older ones to it."""
+ENVIRONMENTS: Final = ("production", "staging", "development")
+
+
+class Layer(IntEnum):
+    """Where a value comes from, the one that counts most last."""
+
+    DEFAULT = 0
+    FILE = 1
+    VARIABLE = 2
+    OPTION = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What one file, one variable or one option says. rank: a greater one counts more.
+
+    place: the file, the variable or the option. locate: where a key stands in it.
+    """
+
+    layer: Layer
+    rank: int
+    place: str
+    values: Mapping[str, Any]
+    locate: Callable[[str], str] = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """The settings in force, and where each comes from.
+
+    values: every key. sources: what was said, the one that counts least first. chosen: the
+    source that counts, for each key that is no default; it may speak of a twin or a general
+    key. inert: keys without effect, by the switch that is off. environment: what
+    NOODLE_ENVIRONMENT says, or nothing.
+    """
+
+    values: Mapping[str, Any]
+    sources: tuple[Source, ...]
+    chosen: Mapping[str, Source]
+    inert: Mapping[str, str]
+    warnings: tuple[str, ...]
+    environment: str | None
+    inputs: Inputs
+
+    def in_force(self) -> Values:
+        """The values for those who obey them."""
+        return Values(self.values, self.inert, self.warnings)
+
+
+def resolve(inputs: Inputs) -> Resolution:
+    """The settings that some inputs make.
+
+    Raises SettingsInvalid with every problem of every source.
+    """
+    problems: list[Problem] = []
+    environment = _environment(inputs, problems)
+    sources = sorted(
+        (*_of_files(inputs, problems), *_of_texts(inputs, problems)), key=lambda one: one.rank
+    )
+    problems.extend(_contradictions(sources))
+    values, chosen = _settled(sources, problems)
+    inert, refused = dependencies(values, {key: one.rank for key, one in chosen.items()})
+    for key, switch in refused:
+        problems.append(_dependency(key, switch, values, chosen))
+    if not problems:
+        # What these ask is not worth asking of values that are themselves wrong.
+        problems.extend(consistency_problems(values, _place_of(chosen)))
+        problems.extend(security_problems(values, environment, _place_of(chosen)))
+    if problems:
+        raise SettingsInvalid(_in_order(problems))
+    return Resolution(
+        MappingProxyType(values),
+        tuple(sources),
+        MappingProxyType(chosen),
+        MappingProxyType(inert),
+        tuple(_warnings(chosen, values, inert)),
+        environment,
+        inputs,
+    )
+
+
+# -- what the sources say ------------------------------------------------------------
+
+
+def _of_files(inputs: Inputs, problems: list[Problem]) -> Iterator[Source]:
+    """What the files say. Files of one folder have one rank."""
+    for file in inputs.files:
+        if file.refused is not None:
+            problems.append(Problem(ProblemKind.SYNTAX, file.path, None, file.refused))
+            continue
+        rank = 1 + inputs.layers.index(file.layer)
+        yield from _of_file(file, rank, problems)
+
+
+def _of_file(file: FileRead, rank: int, problems: list[Problem]) -> Iterator[Source]:
+    try:
+        content = read_json(file.raw)
+    except JsonRefused as refused:
+        place = f"{file.path}:{refused.place}"
+        problems.append(Problem(ProblemKind.SYNTAX, place, None, refused.text))
+        return
+    if not isinstance(content, dict):
+        text = f"it holds {shown(content)}; an object is wanted"
+        problems.append(Problem(ProblemKind.SYNTAX, f"{file.path}:1:1", None, text))
+        return
+    placed = _placer(file)
+    version = content.pop("version", VERSION)
+    if type(version) is not int or version != VERSION:
+        problems.append(_version(version, placed))
+        return
+    values, refused_values = read_sections(content, placed)
+    problems.extend(refused_values)
+    if b"PRIVATE KEY" in file.raw:
+        problems.extend(private_keys(content, (), placed))
+    yield Source(Layer.FILE, rank, file.path, values, lambda key: placed(tuple(key.split("."))))
+
+
+def _placer(file: FileRead) -> Callable[[Way], str]:
+    """Where something stands in a file. The file is read again once, when that is asked."""
+    known: dict[Way, Any] = {}
+
+    def place(way: Way) -> str:
+        if not known:
+            known.update(places_in(file.raw))
+        found = next(
+            (known[way[:length]] for length in range(len(way), 0, -1) if way[:length] in known),
+            None,
+        )
+        return file.path if found is None else f"{file.path}:{found}"
+
+    return place
+
+
+def _version(version: object, place: Callable[[Way], str]) -> Problem:
+    older = isinstance(version, int) and not isinstance(version, bool) and version < VERSION
+    way = "`noodle config migrate` brings it here" if older else f"this Noodle knows {VERSION}"
+    text = f"the version of the file is {shown(version)}; {way}"
+    return Problem(ProblemKind.SYNTAX, place(("version",)), "version", text)
+
+
+def _of_texts(inputs: Inputs, problems: list[Problem]) -> Iterator[Source]:
+    """What variables and options say."""
+    rank = len(inputs.layers) + 1
+    layers: tuple[tuple[Layer, tuple[list[Given], list[Problem]]], ...] = (
+        (Layer.VARIABLE, read_variables(inputs.variables)),
+        (Layer.OPTION, read_options(inputs.options)),
+    )
+    for step, (layer, (given, refused)) in enumerate(layers):
+        problems.extend(refused)
+        for one in given:
+            yield Source(layer, rank + step, one.place, {one.key: one.value}, _always(one.place))
+
+
+def _always(place: str) -> Callable[[str], str]:
+    def located(_key: str) -> str:
+        return place
+
+    return located
+
+
+def _environment(inputs: Inputs, problems: list[Problem]) -> str | None:
+    found = inputs.variables.get("NOODLE_ENVIRONMENT")
+    if found is None or found in ENVIRONMENTS:
+        return found
+    near = nearest(found, ENVIRONMENTS) or f"; it is one of {', '.join(ENVIRONMENTS)}"
+    text = f'there is no environment "{found}"{near}'
+    problems.append(Problem(ProblemKind.RANGE, "NOODLE_ENVIRONMENT", None, text))
+    return None
+
+
+# -- which of them counts ---------------------------------------------------------------
+
+
+def _contradictions(sources: Sequence[Source]) -> Iterator[Problem]:
+    """Two sources of one layer that say different things of one key (law S2)."""
+    for index, one in enumerate(sources):
+        for other in sources[:index]:
+            if one.rank != other.rank:
+                continue
+            for key in one.values.keys() & other.values.keys() - catalogue().merging:
+                if one.values[key] != other.values[key]:
+                    pair = (other, other.values[key]), (one, one.values[key])
+                    yield _unequal(pair[0], key, pair[1], key)
+
+
+def _unequal(one: tuple[Source, Any], key: str, other: tuple[Source, Any], twin: str) -> Problem:
+    what = (
+        f"{key} is {shown(one[1])} here and {shown(other[1])} in {located(other[0], twin)}"
+        if key == twin
+        else f"{key} is {shown(one[1])}, and {twin}, the same setting, is "
+        f"{shown(other[1])} in {located(other[0], twin)}"
+    )
+    return Problem(ProblemKind.CONSISTENCY, located(one[0], key), key, what)
+
+
+def _settled(
+    sources: Sequence[Source], problems: list[Problem]
+) -> tuple[dict[str, Any], dict[str, Source]]:
+    """The values in force, and the source behind each that is no default."""
+    known = catalogue()
+    values = dict(known.defaults)
+    chosen: dict[str, Source] = {}
+    for source in sources:
+        merged = {
+            key: {**values[key], **source.values[key]}
+            for key in known.merging & source.values.keys()
+        }
+        values.update(source.values)
+        values.update(merged)
+        chosen.update(dict.fromkeys(source.values, source))
+    for members in known.twins.values():
+        if not chosen.keys().isdisjoint(members):
+            _settle_twins(members, values, chosen, problems)
+    for key, general in known.specific:
+        if _rank(chosen, general) > _rank(chosen, key.name):
+            values[key.name] = _as_kind(key, values[general])
+            chosen[key.name] = chosen[general]
+    return values, chosen
+
+
+def _settle_twins(
+    members: Sequence[str],
+    values: dict[str, Any],
+    chosen: dict[str, Source],
+    problems: list[Problem],
+) -> None:
+    rank = max(_rank(chosen, name) for name in members)
+    first, *others = [name for name in members if _rank(chosen, name) == rank]
+    problems.extend(
+        _unequal((chosen[first], values[first]), first, (chosen[other], values[other]), other)
+        for other in others
+        if values[other] != values[first]
+    )
+    for name in members:
+        values[name] = _as_kind(catalogue().keys[name], values[first])
+        chosen[name] = chosen[first]
+
+
+def _rank(chosen: Mapping[str, Source], key: str) -> int:
+    found = chosen.get(key)
+    return 0 if found is None else found.rank
+
+
+def _as_kind(key: Key, value: Any) -> Any:
+    """A twin's value as this key has it: 30.0 is 30 for a whole number."""
+    if key.kind == "number" and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if key.kind == "integer" and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+# -- what follows ---------------------------------------------------------------------------
+
+
+def _place_of(chosen: Mapping[str, Source]) -> Callable[[str], str]:
+    def place(key: str) -> str:
+        found = chosen.get(key)
+        return "" if found is None else located(found, key)
+
+    return place
+
+
+def located(source: Source, key: str) -> str:
+    """Where a source speaks of a key, or of the twin or general key that counts for it."""
+    known = catalogue()
+    found = known.find(key)
+    names = [key]
+    if found is not None:
+        names += known.twins_of(found)
+        if found.facts.general is not None:
+            general = known.keys[found.facts.general]
+            names += [general.name, *known.twins_of(general)]
+    return source.locate(next((name for name in names if name in source.values), key))
+
+
+def _dependency(
+    key: str, switch: str, values: Mapping[str, Any], chosen: Mapping[str, Source]
+) -> Problem:
+    where = f" in {located(chosen[switch], switch)}" if switch in chosen else ""
+    text = (
+        f"{key} is {shown(values[key])}, and has no effect: {switch} is off{where}; "
+        f"switch that on, or leave {key} at its default"
+    )
+    return Problem(ProblemKind.DEPENDENCY, located(chosen[key], key), key, text)
+
+
+def _warnings(
+    chosen: Mapping[str, Source], values: Mapping[str, Any], inert: Mapping[str, str]
+) -> Iterator[str]:
+    known = catalogue()
+    for name, one in chosen.items():
+        if name not in one.values or values[name] == known.defaults.get(name):
+            continue
+        key = known.find(name)
+        if key is None:
+            continue
+        if name in inert:
+            yield f"{name} ({_short(one)}) has no effect: {inert[name]} is off"
+        elif known.reader_of(key) is None:
+            yield f"{name} ({_short(one)}) is not obeyed by anything in this version"
+
+
+def _short(source: Source) -> str:
+    """A source without the way to it: the cache of a home knows none."""
+    return source.place.rpartition("/")[2]
+
+
+def _in_order(problems: Sequence[Problem]) -> list[Problem]:
+    """By place, each once."""
+    return sorted(dict.fromkeys(problems), key=_by_place)
+
+
+def _by_place(problem: Problem) -> tuple[str, int, int]:
+    """Files by line and column, as numbers."""
+    path, *numbers = problem.place.rsplit(":", 2)
+    if len(numbers) == 2 and all(number.isdecimal() for number in numbers):
+        return path, int(numbers[0]), int(numbers[1])
+    return problem.place, 0, 0

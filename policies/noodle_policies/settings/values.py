@@ -1,0 +1,83 @@
+"""The settings in force, by their names.
+
+Owns the typed look at values that were validated already. It knows no model:
+a value comes from a resolution, from the home's cache or from the journal, and
+each name that is asked for stands in the code as it stands in a file (a test
+holds every such name against the model).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+__all__ = ["Values", "values_hash"]
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """The settings in force.
+
+    by_key: every setting. inert: those without effect, by the switch that is off.
+    warnings: what is legal and still worth saying.
+
+    Asking for a name that is not there raises KeyError; for another kind, TypeError.
+    """
+
+    by_key: Mapping[str, Any]
+    inert: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    warnings: tuple[str, ...] = ()
+
+    def switch(self, key: str) -> bool:
+        """Whether a switch is on."""
+        return _as(bool, key, self.by_key[key])
+
+    def acts(self, key: str) -> bool:
+        """Whether a switch is on, and everything that it rests on as well."""
+        return self.switch(key) and key not in self.inert
+
+    def whole(self, key: str) -> int:
+        """A whole number, in the key's own unit."""
+        found = self.by_key[key]
+        if isinstance(found, bool):
+            raise TypeError(key)
+        return _as(int, key, found)
+
+    def number(self, key: str) -> float:
+        """A number, in the key's own unit."""
+        found = self.by_key[key]
+        if isinstance(found, bool) or not isinstance(found, (int, float)):
+            raise TypeError(key)
+        return float(found)
+
+    def text(self, key: str) -> str:
+        """A text."""
+        return _as(str, key, self.by_key[key])
+
+    def names(self, key: str) -> tuple[str, ...]:
+        """A list of texts."""
+        return tuple(_as(str, key, one) for one in self.by_key[key])
+
+    @property
+    def hash(self) -> str:
+        """The SHA-256 of these settings."""
+        return values_hash(self.by_key)
+
+
+T = TypeVar("T")
+
+
+def _as(kind: type[T], key: str, found: object) -> T:
+    if not isinstance(found, kind):
+        raise TypeError(key)
+    return found
+
+
+def values_hash(values: Mapping[str, Any]) -> str:
+    """The SHA-256 of settings by key, as canonical JSON."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), default=dict)
+    return hashlib.sha256(text.encode()).hexdigest()
