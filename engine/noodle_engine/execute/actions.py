@@ -174,9 +174,25 @@ class Performer:
             if hook.reversible:
                 return None, None, None
             return "its hook cannot be taken back", None, HoldReason.IRREVERSIBLE
+        if action.step.name is StepName.QUIESCE and not action.undo:
+            self._look_before(upgrade, action.step)
         ended = self._run(upgrade, action, hook, command, hook.timeout_ms)
         error = None if ended.succeeded else f"{command[0]} {ended.how}"
         return error, _output_of(ended) or None, None
+
+    def _look_before(self, upgrade: Upgrade, step: Step) -> None:
+        """Raise ForeignFound while its writers still run: a person may take days to answer."""
+        component = upgrade.plan.component(step.component)
+        context = self._context(upgrade, step, f"{upgrade.id}:{step.id}")
+        seen = load_target(component.kind).probe(StepName.SWAP, context)
+        if seen.answer is ProbeAnswer.FOREIGN:
+            raise ForeignFound(
+                path=context.path,
+                expected=context.expected_old,
+                found=seen.observed.root,
+                where=context.path,
+                found_there=seen.observed.root,
+            )
 
     def _run(
         self,

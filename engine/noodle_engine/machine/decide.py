@@ -6,7 +6,8 @@ message. Time is handed in; the same inputs give the same records.
 
 Laws
 D1. Every action that has an effect comes with the record of its intent.
-D2. A step is only undone if it was begun; the way back undoes all that were.
+D2. A step is only undone if it was begun; the way back undoes all that were. An
+    exchange begins with the look before its writers are stopped.
 D3. Before the first flip a step in doubt is settled by a probe, then by
     `on_crash`; after it by the probe alone, forward.
 D4. Nothing here gates the way back.
@@ -273,7 +274,11 @@ def _needs_undo(upgrade: Upgrade, step: Step) -> bool:
         # again or not, for nobody knows what started them since.
         swap = _swap_of(upgrade, step.component)
         return _needs_undo(upgrade, swap) and not state.taken_back
-    if state.attempt == 0 or state.taken_back:
+    if state.taken_back:
+        return False
+    if step.name is StepName.SWAP and upgrade.restore and upgrade.is_exchanging(step.component):
+        return True  # a stranger was found before it, and a person wants the old put back
+    if state.attempt == 0:
         return False
     if step.name is StepName.STAGE and state.undo_outcome is Outcome.FAILED:
         return False  # its target is old already: the clean-up tries to remove it again

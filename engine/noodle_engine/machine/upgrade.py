@@ -148,6 +148,15 @@ class Upgrade:
             self.step(step.id).attempt > 0 for step in self.plan.steps if step.name is StepName.SWAP
         )
 
+    def is_exchanging(self, component: str) -> bool:
+        """Whether a component's exchange was begun: with the look before its writers stop."""
+        begins = (StepName.QUIESCE, StepName.SWAP)
+        return any(
+            self.step(step.id).attempt > 0
+            for step in self.plan.steps
+            if step.component == component and step.name in begins
+        )
+
     @property
     def steps_left(self) -> tuple[Step, ...]:
         """The steps of the state it is in that are not done yet, in order.

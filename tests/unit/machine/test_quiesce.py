@@ -118,6 +118,23 @@ def test_a_command_that_does_not_stop_them_turns_back_and_starts_them() -> None:
     assert "swap:web" not in driven.done_steps
 
 
+def test_a_stranger_who_is_found_before_they_are_stopped_holds_while_they_run() -> None:
+    """And may be set aside for the old, for which they are stopped then."""
+    world = World(OnCrash.FORWARD)
+    world.driven.until_step("quiesce:web:1")
+    world.driven.done(foreign="a stranger's")
+    assert world.driven.hold is HoldReason.FOREIGN
+    assert world.running["web"]
+    world.driven.say(ReleaseHold(Release.RESTORE))
+    back = []
+    while isinstance(world.driven.action, Do):
+        back.append(world.driven.action.step.id)
+        world.perform(fails=False)
+    assert back[:3] == ["unquiesce:web:2", "swap:web", "quiesce:web:1"]
+    assert world.driven.upgrade.state is State.ROLLED_BACK
+    assert world.running["web"]
+
+
 def test_a_person_may_say_that_they_stand_still() -> None:
     """Where the command cannot: it may lie in the very tree that is gone."""
     driven = Driven.of(PLAN)

@@ -308,7 +308,8 @@ def _allowed(upgrade: Upgrade) -> tuple[str, ...]:
             HoldReason.FAILURE_KEPT: ("--retry", "--promote", "--back"),
         }
         ways = known.get(hold.reason, ("--retry",))
-        if hold.reason is HoldReason.FOREIGN and not upgrade.flipped:
+        names = [component.name for component in upgrade.plan.components]
+        if hold.reason is HoldReason.FOREIGN and not any(map(upgrade.is_exchanging, names)):
             ways = ("--adopt", "--retry")  # nothing was exchanged: there is nothing to put back
         if hold.reason is HoldReason.OLD_BROKEN and _waits_for_writers(upgrade):
             ways = ("--retry", "--promote")
