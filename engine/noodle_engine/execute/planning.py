@@ -168,6 +168,8 @@ class Planner:
         hooked = manifest or self._manifest_of(name, installed.version if installed else None)
         options = hooked.options if hooked else {}
         found = target.plan(self._request(name, path, source, installed, options))
+        if point.changed:
+            found = replace(found, notices=(*found.notices, _changed(point)))
         component = PlanComponent(
             name=name,
             kind=point.kind,
@@ -394,6 +396,14 @@ def check_free(components: Sequence[PlanComponent], world: Fold) -> None:
         for other, other_path in (*taken, *planned, *busy):
             if other != name and _overlap(path, other_path):
                 raise TargetsOverlap(name, other, str(local_path(path)))
+
+
+def _changed(point: Point) -> str:
+    """What a person should know of a kept old that is not what it was."""
+    return (
+        f"what is kept as {point.version or 'unversioned'} is not what that version was: somebody "
+        "changed it right before it was kept, and it comes back as they left it"
+    )
 
 
 def _in_range(version: str, wanted: str) -> bool:

@@ -239,7 +239,11 @@ class Installed:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A kept old: what `rollback` goes back to."""
+    """A kept old: what `rollback` goes back to.
+
+    `changed`: between the last look at it and its keeping somebody changed it. It is
+    what they left, and not what the version was.
+    """
 
     component: str
     kind: str
@@ -250,6 +254,7 @@ class Point:
     location: str
     version: str | None = None
     content: str | None = None
+    changed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -524,6 +529,7 @@ def _kept(world: Fold, upgrade: Upgrade, event: StepDone, at_ms: int) -> Fold:
                 location=location,
                 version=component.from_version,
                 content=event.observed.attributes.get("content"),
+                changed="written" in event.observed.attributes,
             )
             return replace(world, points=(*world.points, point))
     return world

@@ -1,10 +1,16 @@
-"""The way back of a plan of several components, where a hook's undo fails."""
+"""The way back of a plan of several components, where a hook's undo fails;
+and back to what somebody changed right before it was kept."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from noodle_engine import Noodle
+from noodle_engine.execute.driving import Control, Driving
+from noodle_engine.execute.ids import new_upgrade_id
+from noodle_engine.machine.plan import StepName
+from noodle_engine.machine.states import OnCrash
+from tests.unit.execute.site import Driven, Site
 
 
 def release(folder: Path, name: str, version: str, more: str = "") -> Path:
@@ -37,3 +43,38 @@ def test_a_hook_whose_undo_fails_leaves_no_component_new(tmp_path: Path) -> None
     assert "after-swap:web" in view.step.id
     for name in ("api", "web"):
         assert (tmp_path / "srv" / name).read_text() == f"{name} 1.0.0"
+
+
+def test_what_was_changed_right_before_it_was_kept_is_told_before_it_comes_back(
+    site: Site,
+) -> None:
+    """After the last look at it: it is kept as it is, and is not what the version was."""
+    for version in ("1.0.0", "2.0.0"):
+        site.release("web", version)
+    with site.open() as noodle:
+        noodle.apply(["web@1.0.0"])
+    driven = Driven.open(site)
+    engine = driven.engine
+    upgrade = new_upgrade_id(1, bytes(16))
+    engine.request(
+        driven.plan("web@2.0.0"),
+        upgrade=upgrade,
+        actor="test",
+        settings={},
+        settings_hash="",
+        on_crash=OnCrash.FORWARD,
+    )
+    driving = Driving(engine, upgrade, "test", Control())
+    action = driving.begin(resumed=False)
+    while action is not None:
+        if action.step.name is StepName.POINT:
+            (site.folder / "srv" / f".web.next-{upgrade}").write_text("a stranger's")
+        action = driving.record(driving.perform(action))
+    driving.close()
+    plan = driven.planner().back("web").plan
+    assert plan is not None
+    assert any("somebody changed it" in notice for notice in plan.notices)
+    engine.close()
+    with site.open() as noodle:
+        noodle.rollback("web")
+    assert site.target("web").read_text() == "a stranger's"
