@@ -99,7 +99,7 @@ def resumed_ms(folder: Path, count: int) -> float:
 
 def request_all(home: Home, plans: Sequence[Plan]) -> None:
     """Record the requests and drive none."""
-    by_key = settle(home, os.environ).must().by_key
+    by_key = settle(home, os.environ, ()).must().by_key
     engine = open_engine(home, lock_file(home.lock_file), os.environ)
     try:
         for plan in plans:

@@ -55,12 +55,12 @@ from noodle_engine.execute.home.opening import (
     master_key_of,
     open_reader,
     releases_of,
-    settle,
 )
+from noodle_engine.execute.home.settings import Options, Settled, settle
 from noodle_engine.execute.recording import Heard, Live, StepProgress
 from noodle_engine.machine.codec import decode, encode
 from noodle_engine.machine.plan import Plan
-from noodle_engine.machine.states import OnCrash, Release
+from noodle_engine.machine.states import Direction, OnCrash, Release
 from noodle_engine.machine.upgrade import Fold
 from noodle_policies.settings.values import values_hash
 
@@ -119,9 +119,12 @@ class Noodle:
     lock; the first change does.
     """
 
-    def __init__(self, home: Home, environment: Mapping[str, str], actor: str) -> None:
+    def __init__(
+        self, home: Home, environment: Mapping[str, str], actor: str, options: Options = ()
+    ) -> None:
         self._home = home
         self._environment = environment
+        self._options = tuple(options)
         self._actor = actor
         self._guard = threading.RLock()
         self._holder: Holder | None = None
@@ -136,15 +139,25 @@ class Noodle:
         where = find_home(home, os.environ, os.geteuid())
         made = _init(where, master_key)
         # The first command after it finds them made.
-        settle(where, os.environ)
+        settle(where, os.environ, ())
         return made
 
     @classmethod
-    def open(cls, home: Path | str | None = None, *, actor: str | None = None) -> Self:
-        """Open a home. Raises HomeAbsent and its kin."""
+    def open(
+        cls,
+        home: Path | str | None = None,
+        *,
+        actor: str | None = None,
+        options: Options = (),
+    ) -> Self:
+        """Open a home. Raises HomeAbsent and its kin.
+
+        `options` are settings, as pairs of a dotted key and a text: they count more than
+        variables and files.
+        """
         where = find_home(home, os.environ, os.geteuid())
         where.check()
-        return cls(where, os.environ, actor or f"uid:{os.geteuid()}")
+        return cls(where, os.environ, actor or f"uid:{os.geteuid()}", options)
 
     def __enter__(self) -> Self:
         return self
@@ -169,6 +182,9 @@ class Noodle:
         if holder is not None:
             holder.close()
 
+    def _settled(self) -> Settled:
+        return settle(self._home, self._environment, self._options)
+
     # -- questions --------------------------------------------------------
 
     @contextlib.contextmanager
@@ -179,7 +195,7 @@ class Noodle:
         if holder is not None:
             yield holder.engine.journal, holder.engine.live
             return
-        reader, live = open_reader(self._home, self._environment)
+        reader, live = open_reader(self._home, self._environment, self._options)
         try:
             yield reader, live()
         finally:
@@ -193,7 +209,7 @@ class Noodle:
     @property
     def journal(self) -> Reader:
         """The journal, to read. The caller closes it."""
-        reader, _ = open_reader(self._home, self._environment)
+        reader, _ = open_reader(self._home, self._environment, self._options)
         return reader
 
     def status(self) -> HomeView:
@@ -215,7 +231,7 @@ class Noodle:
 
     def history(self, *, limit: int = 20, everything: bool = False) -> HistoryView:
         """Upgrades, newest first: at most `limit`, and at most what the settings list."""
-        settled = settle(self._home, self._environment)
+        settled = self._settled()
         key = "runtime_upgrade_manager.max_upgrade_history"
         listed = settled.values.whole(key) if settled.values else limit
         with self._read() as (journal, _):
@@ -306,7 +322,7 @@ class Noodle:
     def _collectable(self) -> CollectedView:
         from noodle_engine.execute.retention import expired, point_row
 
-        settings = settle(self._home, self._environment).must()
+        settings = self._settled().must()
         with self._read() as (_, world):
             gone = expired(
                 world,
@@ -320,7 +336,8 @@ class Noodle:
     def _ask_collect(self) -> CollectedView:
         from noodle_engine.execute.home.holder import client_of
 
-        answer = client_of(self._home).ask("collect", {"actor": self._actor})
+        request = {"actor": self._actor, "settings": dict(self._settled().must().by_key)}
+        answer = client_of(self._home).ask("collect", request)
         return decode(CollectedView, answer["collected"])
 
     def audit_verify(
@@ -329,9 +346,7 @@ class Noodle:
         """Verify the journal: with the home's key, or with the public key alone."""
         key = None
         if public_key is None:
-            key = master_key_of(
-                self._home, self._environment, settle(self._home, self._environment)
-            )
+            key = master_key_of(self._home, self._environment, self._settled())
         return _verdict(self._home.path, key, public_key, every_signature=every_signature)
 
     def audit_show(
@@ -407,7 +422,7 @@ class Noodle:
     ) -> Planner:
         from noodle_engine.execute.planning import Planner
 
-        settled = settle(self._home, self._environment)
+        settled = self._settled()
         by_key = settled.values.by_key if settled.values else {}
         return Planner(
             world=world,
@@ -440,7 +455,7 @@ class Noodle:
 
         with self._guard:
             if self._holder is None:
-                self._holder = take(self._home, self._environment)
+                self._holder = take(self._home, self._environment, self._options)
             return self._holder
 
     def _here_or_there(
@@ -465,8 +480,12 @@ class Noodle:
         arguments: Mapping[str, Any],
         local: Callable[[Holder], Sequence[str]],
         waiting: Waiting,
+        there: Callable[[], Mapping[str, Any]] = dict,
     ) -> tuple[UpgradeView, ...]:
-        """Carry a change out here, or by whoever holds the home."""
+        """Carry a change out here, or by whoever holds the home.
+
+        `there` says what only the holder needs to be told beside the arguments.
+        """
 
         def here(holder: Holder) -> tuple[UpgradeView, ...]:
             since = holder.engine.journal.size
@@ -486,7 +505,9 @@ class Noodle:
                     for one in upgrades
                 )
 
-        return self._here_or_there(here, lambda: self._ask(operation, arguments, waiting))
+        return self._here_or_there(
+            here, lambda: self._ask(operation, {**arguments, **there()}, waiting)
+        )
 
     def _ask(
         self, operation: str, arguments: Mapping[str, Any], waiting: Waiting
@@ -585,7 +606,12 @@ class Noodle:
                 )
             ]
 
-        return self._change("apply", arguments, local, waiting or Waiting())[0]
+        def there() -> dict[str, Any]:
+            # Going back is held up by no settings. Forward is: the holder has its own.
+            forward = plan.direction is Direction.FORWARD
+            return {"settings": dict(self._settled().must().by_key)} if forward else {}
+
+        return self._change("apply", arguments, local, waiting or Waiting(), there)[0]
 
     def resume(
         self,
@@ -705,12 +731,12 @@ class Noodle:
             lock.release()
 
     @staticmethod
-    def doctor(home: Path | str | None = None) -> DoctorView:
+    def doctor(home: Path | str | None = None, *, options: Options = ()) -> DoctorView:
         """Examine machine, home, journal and targets. Changes nothing that lasts."""
         from noodle_engine.execute.home.checkup import DoctorView, examine_home
 
         where = find_home(home, os.environ, os.geteuid())
-        return DoctorView(examine_home(where, os.environ))
+        return DoctorView(examine_home(where, os.environ, options))
 
     def take_over(self) -> None:
         """Let this home's journal, which was copied or moved here, be written again."""
@@ -721,7 +747,7 @@ class Noodle:
                 if self._holder.engine.journal.elsewhere is None:
                     return
                 self.close()  # it was opened before anybody said that it may be written
-            self._holder = take(self._home, self._environment, adopt=True)
+            self._holder = take(self._home, self._environment, self._options, adopt=True)
         if self._holder is None:
             raise HolderSilent(
                 str(self._home.path), lock_holder(self._home.lock_file), "it holds the home"

@@ -72,6 +72,18 @@ def _set(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
     return remember
 
 
+def _add_settings(
+    context: click.Context, parameter: click.Parameter, value: tuple[str, ...]
+) -> None:
+    invocation = context.find_object(Invocation)
+    for one in value:
+        key, equals, text = one.partition("=")
+        if not (key and equals):
+            raise click.BadParameter(f"{one!r} is not KEY=VALUE", context, parameter)
+        if invocation is not None:
+            invocation.options.append((key, text))
+
+
 def _show_version(context: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's signature
     if value:
         from noodle_engine import __version__
@@ -100,6 +112,18 @@ def global_options(*, hidden: bool) -> list[click.Parameter]:
             callback=_set("home"),
         )
     ]
+    options.append(
+        click.Option(
+            ["--set"],
+            metavar="KEY=VALUE",
+            multiple=True,
+            help="Set a setting for this command, over variables and files; again for more.",
+            expose_value=False,
+            is_eager=True,
+            hidden=hidden,
+            callback=_add_settings,
+        )
+    )
     options.extend(
         click.Option(
             words.split("/"),

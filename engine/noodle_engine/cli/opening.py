@@ -34,7 +34,7 @@ def opened(invocation: Invocation) -> Iterator[Noodle]:
     check_platform()
     from noodle_engine.api import Noodle
 
-    with Noodle.open(invocation.home) as noodle:
+    with Noodle.open(invocation.home, options=invocation.options) as noodle:
         yield noodle
 
 

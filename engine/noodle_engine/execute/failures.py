@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from noodle_journal.errors import NoodleError
@@ -32,6 +32,7 @@ __all__ = [
     "RequestMalformed",
     "RequestRefused",
     "RollbackDisabled",
+    "SettingsDiffer",
     "SettingsRefused",
     "TargetUnreadable",
     "TargetsOverlap",
@@ -39,6 +40,9 @@ __all__ = [
     "UpgradesDisabled",
     "WaitInterrupted",
 ]
+
+SETTINGS_NAMED_MAX = 8
+"""How many differing settings a message names."""
 
 
 class _Refused(NoodleError):
@@ -138,6 +142,28 @@ class SettingsRefused(_Refused):
             cause="a value, name or file among the settings is not valid",
             remedy="correct the named places; status, audit, resume and rollback work meanwhile",
             data={"problems": named},
+        )
+
+
+class SettingsDiffer(_Refused):
+    """The process that holds the home runs under other settings than this command."""
+
+    code: ClassVar[str] = "settings_differ"
+
+    def __init__(self, differing: Mapping[str, tuple[str, str]]) -> None:
+        named = [
+            f"{key} is {there} there and {here} here" for key, (there, here) in differing.items()
+        ]
+        more = len(named) - SETTINGS_NAMED_MAX
+        if more > 0:
+            named[SETTINGS_NAMED_MAX:] = [f"and {more} more"]
+        super().__init__(
+            problem="the process that holds the home has other settings: " + "; ".join(named),
+            cause="it would do this under its own; an option (--set), a variable or a file is "
+            "not the same for it",
+            remedy="give this command the same settings, or end that process (`noodle status` "
+            "tells what runs) and start it with these",
+            data={"keys": list(differing)},
         )
 
 

@@ -24,10 +24,11 @@ from noodle_engine.execute.failures import (
     PlanOfOtherHome,
     RequestMalformed,
     RollbackDisabled,
+    SettingsDiffer,
     UpgradesDisabled,
 )
 from noodle_engine.execute.home.service import Peer, Tell
-from noodle_engine.execute.home.settings import settle
+from noodle_engine.execute.home.settings import Options, Settled, settle
 from noodle_engine.execute.ids import new_upgrade_id
 from noodle_engine.execute.planning import check_whole, check_world, observed_root
 from noodle_engine.execute.recording import StepProgress
@@ -38,7 +39,7 @@ from noodle_engine.machine.plan import Plan
 from noodle_engine.machine.records import Noted
 from noodle_engine.machine.states import Direction, OnCrash, Release
 from noodle_engine.registry.release import Release as Registered
-from noodle_policies.settings.values import values_hash
+from noodle_policies.settings.values import value_text, values_hash
 
 __all__ = ["Operations", "heard_object"]
 
@@ -71,9 +72,15 @@ def heard_object(heard: Heard) -> JsonObject:
 class Operations:
     """The operations on one engine."""
 
-    def __init__(self, engine: Engine, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, engine: Engine, environment: Mapping[str, str], options: Options = ()
+    ) -> None:
         self._engine = engine
         self._environment = environment
+        self._options = options
+
+    def _settled(self) -> Settled:
+        return settle(self._engine.home, self._environment, self._options)
 
     def apply(
         self,
@@ -94,7 +101,7 @@ class Operations:
         wrong = check_whole(plan)
         if wrong is not None:
             raise RequestMalformed(f"its plan cannot be used: {wrong}")
-        settled = settle(engine.home, self._environment)
+        settled = self._settled()
         if plan.direction is Direction.FORWARD:
             if not settled.must().switch("runtime_upgrade.enabled"):
                 raise UpgradesDisabled
@@ -189,7 +196,7 @@ class Operations:
         What killed processes left that were adding releases goes too.
         """
         self._engine.releases.clear()
-        settings = settle(self._engine.home, self._environment).must()
+        settings = self._settled().must()
         return collect(
             self._engine,
             points_max=settings.whole("runtime_upgrade.rollback.max_rollback_points"),
@@ -283,6 +290,7 @@ class Operations:
         if operation == "ping":
             return {"pid": os.getpid(), "running": list(self._engine.running)}
         if operation == "collect":
+            self._same_settings(arguments)
             actor = str(arguments.get("actor") or peer.name)
             return {"collected": encode(self.collect(actor=actor))}
         since = self._engine.journal.size
@@ -326,6 +334,7 @@ class Operations:
                 key = arguments.get("request_key")
                 request_key = None if key is None else str(key)
                 take_over = bool(arguments.get("take_over"))
+                self._same_settings(arguments)
                 return lambda: [
                     self.apply(
                         plan,
@@ -356,6 +365,21 @@ class Operations:
                 return lambda: self._noted(code, text, data, actor)
             case _:
                 raise ValueError("no such operation")
+
+    def _same_settings(self, arguments: Mapping[str, Any]) -> None:
+        """Refuse a request from a process whose settings are others than those of this one.
+
+        An older client sends none; for going back none are sent. Raises SettingsDiffer.
+        """
+        asked = arguments.get("settings")
+        ours = self._settled().values
+        if not isinstance(asked, dict) or ours is None or values_hash(asked) == ours.hash:
+            return
+        pairs = {
+            key: (value_text(ours.by_key.get(key)), value_text(asked.get(key)))
+            for key in sorted({*asked, *ours.by_key})
+        }
+        raise SettingsDiffer({key: pair for key, pair in pairs.items() if pair[0] != pair[1]})
 
     def _registered(self, token: str, actor: str) -> list[str]:
         self.register(token, actor=actor)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-__all__ = ["Values", "values_hash"]
+__all__ = ["Values", "value_text", "values_hash"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,11 @@ def _as(kind: type[T], key: str, found: object) -> T:
     if not isinstance(found, kind):
         raise TypeError(key)
     return found
+
+
+def value_text(value: object) -> str:
+    """A value as JSON has it, on one line: how a list or a text is shown to a person."""
+    return json.dumps(value, default=dict, ensure_ascii=False)
 
 
 def values_hash(values: Mapping[str, Any]) -> str:

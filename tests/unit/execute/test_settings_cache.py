@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from pathlib import Path
 
 import pytest
 
+import noodle_engine
 from noodle_engine import Noodle
 from noodle_engine.execute.failures import SettingsRefused
 from noodle_engine.execute.home.layout import Home
+from noodle_engine.execute.home.service import RemoteFailure
 from noodle_engine.execute.home.settings import inputs_of, settings_of
+from noodle_journal.failures import KeyMissing
 from noodle_policies.settings.resolving import resolve
 
 POINTS = "runtime_upgrade.rollback.max_rollback_points"
+TWIN = "rollback_manager.max_rollback_points"
 
 
 @pytest.fixture
@@ -86,3 +91,48 @@ def test_no_secret_of_a_variable_is_in_the_digest_or_the_cache(home: Home) -> No
     settings_of(home, secret)
     kept = home.settings_cache.read_bytes()
     assert b"k" * 44 not in kept and b"t" * 44 not in kept  # noqa: PT018
+
+
+# -- options: what --set says reaches whoever asks for settings --------------------------------
+
+
+def test_no_asking_for_settings_forgets_the_options() -> None:
+    """Every call names the options: one that did not would run under other settings."""
+    root = Path(noodle_engine.__file__).parent
+    calls = [
+        (file.name, node.lineno, len(node.args))
+        for file in root.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in {"settle", "settings_of", "open_reader"}
+    ]
+    assert len(calls) > 5
+    assert [call for call in calls if call[2] < 3] == []
+
+
+def test_an_option_counts_for_questions_and_changes(home: Home) -> None:
+    path = home.path
+    for key, value, refused in (
+        ("runtime_upgrade.enabled", "maybe", SettingsRefused),
+        ("encryption.key_source", "environment", KeyMissing),
+    ):
+        noodle = Noodle.open(path, options=[(key, value)])
+        with noodle, pytest.raises(refused):
+            noodle.collect(dry_run=True)
+        with noodle, pytest.raises(refused):
+            noodle.collect()
+    checks = Noodle.doctor(path, options=[("debug.enabled", "maybe")]).checks
+    assert [one.ok for one in checks if one.name == "settings"] == [False]
+
+
+def test_a_holder_with_other_settings_does_nothing_and_says_which(home: Home) -> None:
+    with Noodle.open(home.path) as holder:
+        holder.collect()
+        with Noodle.open(home.path, options=[(POINTS, "3")]) as other:
+            with pytest.raises(RemoteFailure) as refused:
+                other.collect()
+            assert (refused.value.code, refused.value.exit_code) == ("settings_differ", 3)
+            assert refused.value.data == {"keys": sorted([POINTS, TWIN])}
+        with Noodle.open(home.path, options=[(POINTS, "10")]) as same:
+            assert same.collect().dropped == ()

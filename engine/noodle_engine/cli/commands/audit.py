@@ -51,7 +51,7 @@ def verify(invocation: Invocation, public_key: Path | None, every_signature: boo
         from noodle_journal import read_public_key
 
         key = read_public_key(public_key)
-    with Noodle.open(invocation.home) as noodle:
+    with Noodle.open(invocation.home, options=invocation.options) as noodle:
         verdict = noodle.audit_verify(public_key=key, every_signature=every_signature)
     invocation.answer(_verdict_lines(invocation, verdict))
     invocation.document(verdict)

@@ -90,7 +90,7 @@ def doctor(invocation: Invocation) -> int:
     """
     from noodle_engine.api import Noodle
 
-    view = Noodle.doctor(invocation.home)
+    view = Noodle.doctor(invocation.home, options=invocation.options)
     for check in view.checks:
         word, style = _VERDICTS[check.ok]
         invocation.answer(

@@ -17,8 +17,8 @@ _WIDTH = 88
 _HEAD = """\
 # Commands
 
-`noodle COMMAND --help` shows the same. The options of `noodle` itself (`--home`, `--json`,
-`--quiet`, `--verbose`, `--debug`) are taken before and after a command's name.
+`noodle COMMAND --help` shows the same. The options of `noodle` itself (`--home`, `--set`,
+`--json`, `--quiet`, `--verbose`, `--debug`) are taken before and after a command's name.
 
 Made from the commands by `python -m noodle_engine.cli.pages`; do not edit.
 """

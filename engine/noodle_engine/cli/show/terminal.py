@@ -38,6 +38,7 @@ class Invocation:
     """What the words before and after a command said, and the way to answer.
 
     `home` is what --home named; None leaves it to NOODLE_HOME and the default.
+    `options` is what --set said: dotted keys and texts.
     """
 
     home: str | None = None
@@ -45,6 +46,7 @@ class Invocation:
     quiet: bool = False
     verbose: bool = False
     debug: bool = False
+    options: list[tuple[str, str]] = field(default_factory=list)
     reader_gone: bool = False
     _mutex: threading.Lock = field(default_factory=threading.Lock, repr=False)
 

@@ -14,6 +14,7 @@ from noodle_engine.execute.failures import HomeUnusable
 from noodle_engine.execute.home.doctor import Check, Facts, examine, this_machine
 from noodle_engine.execute.home.layout import Home
 from noodle_engine.execute.home.opening import master_key_of, open_reader, settle
+from noodle_engine.execute.home.settings import Options
 from noodle_engine.machine.upgrade import Fold
 from noodle_engine.targets.place import local_path
 from noodle_journal import verify
@@ -34,13 +35,15 @@ class DoctorView:
     format: int = FORMAT
 
 
-def examine_home(home: Home, environment: Mapping[str, str]) -> tuple[Check, ...]:
+def examine_home(
+    home: Home, environment: Mapping[str, str], options: Options = ()
+) -> tuple[Check, ...]:
     """Every check of the doctor for one home, and one for its settings."""
-    world, log_id = _world(home, environment)
-    settled = settle(home, environment)
+    world, log_id = _world(home, environment, options)
+    settled = settle(home, environment, options)
     facts = Facts(
         sqlite=_sqlite,
-        journal=lambda: _journal(home, environment),
+        journal=lambda: _journal(home, environment, options),
         reserve_bytes=RESERVE_BYTES,
         log_id=log_id,
         last_ms=world.at_ms if world else None,
@@ -57,10 +60,12 @@ def examine_home(home: Home, environment: Mapping[str, str]) -> tuple[Check, ...
     return (*checks, Check("settings", ok=False, found=failure.problem, remedy=failure.remedy))
 
 
-def _world(home: Home, environment: Mapping[str, str]) -> tuple[Fold | None, str | None]:
+def _world(
+    home: Home, environment: Mapping[str, str], options: Options
+) -> tuple[Fold | None, str | None]:
     """What the journal holds, or nothing where it cannot be read: a check says why."""
     try:
-        reader, live = open_reader(home, environment)
+        reader, live = open_reader(home, environment, options)
     except NoodleError:
         return None, None
     try:
@@ -76,9 +81,9 @@ def _sqlite() -> str:
     return "SQLite has the fix for its write-ahead log"
 
 
-def _journal(home: Home, environment: Mapping[str, str]) -> str:
+def _journal(home: Home, environment: Mapping[str, str], options: Options) -> str:
     home.check()
-    key = master_key_of(home, environment, settle(home, environment))
+    key = master_key_of(home, environment, settle(home, environment, options))
     report = verify(home.path, master_key=key)
     if report.first_bad is not None:
         raise HomeUnusable(str(home.path), report.first_bad.problem)

@@ -16,6 +16,7 @@ from noodle_engine.execute.engine import Engine
 from noodle_engine.execute.home.layout import Home
 from noodle_engine.execute.home.opening import open_engine
 from noodle_engine.execute.home.service import Client, Peer, Server
+from noodle_engine.execute.home.settings import Options
 from noodle_engine.execute.operations import Operations
 from noodle_engine.machine.records import Access
 
@@ -27,9 +28,11 @@ LOCK_WAIT_MS_MAX = 0
 class Holder:
     """A held home."""
 
-    def __init__(self, home: Home, engine: Engine, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, home: Home, engine: Engine, environment: Mapping[str, str], options: Options = ()
+    ) -> None:
         self.engine = engine
-        self.operations = Operations(engine, environment)
+        self.operations = Operations(engine, environment, options)
         self._server = Server(
             home.socket_file,
             home.path.stat().st_uid,
@@ -79,7 +82,9 @@ def _leads_back(permission: str, arguments: Mapping[str, Any]) -> bool:
     return permission in {"abort", "resume"} or (permission == "apply" and direction == "back")
 
 
-def take(home: Home, environment: Mapping[str, str], *, adopt: bool = False) -> Holder | None:
+def take(
+    home: Home, environment: Mapping[str, str], options: Options = (), *, adopt: bool = False
+) -> Holder | None:
     """Hold the home, or None if somebody else does.
 
     Raises what opening the journal raises; nothing is held then.
@@ -88,9 +93,9 @@ def take(home: Home, environment: Mapping[str, str], *, adopt: bool = False) -> 
         lock = lock_file(home.lock_file, wait_ms_max=LOCK_WAIT_MS_MAX)
     except LockHeld:
         return None
-    engine = open_engine(home, lock, environment, adopt=adopt)
+    engine = open_engine(home, lock, environment, options, adopt=adopt)
     try:
-        return Holder(home, engine, environment)
+        return Holder(home, engine, environment, options)
     except BaseException:
         engine.close()
         raise

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from noodle_engine.execute.home.layout import Home, machine_id
-from noodle_engine.execute.home.settings import Settled, settle
+from noodle_engine.execute.home.settings import Options, Settled, settle
 from noodle_engine.execute.recording import Live, live_of
 from noodle_engine.machine.codec import encode
 from noodle_engine.registry.store import ReleaseStore
@@ -48,10 +48,12 @@ def master_key_of(home: Home, environment: Mapping[str, str], settled: Settled) 
     return load_master_key(variable=environment.get(KEY_VARIABLE), file=key_file)
 
 
-def open_reader(home: Home, environment: Mapping[str, str]) -> tuple[Reader, Callable[[], Live]]:
+def open_reader(
+    home: Home, environment: Mapping[str, str], options: Options = ()
+) -> tuple[Reader, Callable[[], Live]]:
     """A reader of the journal, and the fold as of one moment (made when asked for)."""
     home.check()
-    key = master_key_of(home, environment, settle(home, environment))
+    key = master_key_of(home, environment, settle(home, environment, options))
     reader = Reader(home.path, master_key=key)
 
     return reader, lambda: live_of(reader.load())
@@ -61,6 +63,7 @@ def open_engine(
     home: Home,
     lock: FileLock,
     environment: Mapping[str, str],
+    options: Options = (),
     *,
     adopt: bool = False,
     entropy: Callable[[int], bytes] = os.urandom,
@@ -80,7 +83,7 @@ def open_engine(
 
     opened: Journal | None = None
     try:
-        settled = settle(home, environment)
+        settled = settle(home, environment, options)
         key = master_key_of(home, environment, settled)
         epoch_s = (
             settled.values.whole("encryption.key_rotation_interval")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +29,12 @@ from noodle_policies.settings.failures import SettingsInvalid
 from noodle_policies.settings.reading.files import Inputs, config_folder, read_inputs
 from noodle_policies.settings.values import Values
 
-__all__ = ["Settled", "inputs_of", "settings_from_journal", "settings_of", "settle"]
+__all__ = ["Options", "Settled", "inputs_of", "settings_from_journal", "settings_of", "settle"]
 
 CACHE_BYTES_MAX: Final = 1 << 20
+
+Options = Sequence[tuple[str, str]]
+"""What `--set` says: dotted keys and texts. The last one of a key counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +51,7 @@ class Settled:
         return self.values
 
 
-def settle(
-    home: Home, environment: Mapping[str, str], options: Sequence[tuple[str, str]] = ()
-) -> Settled:
+def settle(home: Home, environment: Mapping[str, str], options: Options) -> Settled:
     """Read the settings; a failure is kept, not raised."""
     try:
         return Settled(settings_of(home, environment, options), None)
@@ -61,7 +62,7 @@ def settle(
 def inputs_of(
     home: Home | None,
     environment: Mapping[str, str],
-    options: Iterable[tuple[str, str]] = (),
+    options: Options = (),
     *,
     working: Path | None = None,
 ) -> Inputs:
@@ -80,9 +81,7 @@ def inputs_of(
     return read_inputs(folders, environment, options, user=os.geteuid(), group=os.getegid())
 
 
-def settings_of(
-    home: Home, environment: Mapping[str, str], options: Sequence[tuple[str, str]] = ()
-) -> Values:
+def settings_of(home: Home, environment: Mapping[str, str], options: Options = ()) -> Values:
     """The settings in force for a home. Raises SettingsRefused naming all problems."""
     inputs = inputs_of(home, environment, options)
     digest = hashlib.sha256(inputs.digest.encode() + _code()).hexdigest()
