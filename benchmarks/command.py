@@ -14,7 +14,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import append, commands, memory, opening, resume, syncs, trees, upgrade, verify
+from benchmarks import (
+    append,
+    commands,
+    memory,
+    opening,
+    resume,
+    settings,
+    syncs,
+    trees,
+    upgrade,
+    verify,
+)
 from benchmarks.harness import Answer, Question
 from benchmarks.report import Machine, render
 from benchmarks.sizes import FULL, QUICK, Sizes
@@ -42,6 +53,7 @@ MEASUREMENTS = (
     Measurement("commands", "Short commands", commands.QUESTIONS, commands.measure),
     Measurement("memory", "Memory", memory.QUESTIONS, memory.measure),
     Measurement("trees", "A whole directory", trees.QUESTIONS, trees.measure),
+    Measurement("settings", "Settings", settings.QUESTIONS, settings.measure),
 )
 KEYS = tuple(question.key for one in MEASUREMENTS for question in one.questions)
 

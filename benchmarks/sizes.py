@@ -27,6 +27,7 @@ class Sizes:
     tree_files: int
     tree_bytes: int
     tree_rounds: int
+    settings_rounds: int
 
 
 FULL = Sizes(
@@ -48,6 +49,7 @@ FULL = Sizes(
     tree_files=20_000,
     tree_bytes=1_000_000_000,
     tree_rounds=5,
+    settings_rounds=200,
 )
 QUICK = Sizes(
     append_rounds=2,
@@ -68,5 +70,6 @@ QUICK = Sizes(
     tree_files=120,
     tree_bytes=600_000,
     tree_rounds=2,
+    settings_rounds=3,
 )
 OPEN_UPGRADES_FEW = 10

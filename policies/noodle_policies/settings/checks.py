@@ -6,6 +6,7 @@ Owns the rules that need more than one key, or the environment. Everything is pu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any, Final
 
 from noodle_policies.settings.failures import Problem, ProblemKind
@@ -22,9 +23,11 @@ STEP_S_MIN: Final = 60
 
 
 def dependencies(
-    values: Mapping[str, Any], ranks: Mapping[str, int]
+    values: Mapping[str, Any], rank: Callable[[str], int]
 ) -> tuple[dict[str, str], list[tuple[str, str]]]:
     """The keys without effect, by the switch that is off; and those that were set for nothing.
+
+    `rank` says in which layer a key was set; 0 for a default.
 
     A key was set for nothing if its value is not the default, and it was set where the
     switch was set or in a higher layer. A switch that a higher layer turns off is meant: an
@@ -38,8 +41,7 @@ def dependencies(
                 inert.setdefault(name, switch)
     for name, switch in inert.items():
         key = catalogue().find(name)
-        ours = ranks.get(name, 0)
-        if key and values[name] != key.default and ours >= max(1, ranks.get(switch, 0)):
+        if key and values[name] != key.default and rank(name) >= max(1, rank(switch)):
             refused.append((name, switch))
     return inert, refused
 
@@ -104,7 +106,7 @@ def _not_above(
 
 def _in_transit(values: Mapping[str, Any], place: PlaceOf) -> Iterator[Problem]:
     required, allowed = "secure_communication.tls_required", "encryption.data_in_transit_encryption"
-    if place(required) and values[required] and not values[allowed]:
+    if values[required] and not values[allowed] and place(required):
         text = f"{required} is on and {allowed} is off: only one of them can be meant"
         yield Problem(ProblemKind.CONSISTENCY, place(required), required, text)
 
@@ -132,8 +134,18 @@ def _policies(values: Mapping[str, Any], place: PlaceOf) -> Iterator[Problem]:
 
 
 def _entries(values: Mapping[str, Any], prefix: str) -> list[str]:
-    names = (key.removeprefix(prefix) for key in values if key.startswith(prefix))
-    return list(dict.fromkeys(name.partition(".")[0] for name in names))
+    own = (key for key in values.keys() - catalogue().defaults.keys() if key.startswith(prefix))
+    return list(dict.fromkeys((*_first_entries(prefix), *sorted(map(_entry(prefix), own)))))
+
+
+@cache
+def _first_entries(prefix: str) -> tuple[str, ...]:
+    found = (key for key in catalogue().defaults if key.startswith(prefix))
+    return tuple(dict.fromkeys(map(_entry(prefix), found)))
+
+
+def _entry(prefix: str) -> Callable[[str], str]:
+    return lambda key: key.removeprefix(prefix).partition(".")[0]
 
 
 def _narrow(values: Mapping[str, Any], place: PlaceOf, name: str) -> Iterator[Problem]:

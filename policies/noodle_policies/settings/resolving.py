@@ -95,7 +95,7 @@ def resolve(inputs: Inputs) -> Resolution:
     )
     problems.extend(_contradictions(sources))
     values, chosen = _settled(sources, problems)
-    inert, refused = dependencies(values, {key: one.rank for key, one in chosen.items()})
+    inert, refused = dependencies(values, lambda key: _rank(chosen, key))
     for key, switch in refused:
         problems.append(_dependency(key, switch, values, chosen))
     if not problems:
@@ -209,7 +209,12 @@ def _environment(inputs: Inputs, problems: list[Problem]) -> str | None:
 
 def _contradictions(sources: Sequence[Source]) -> Iterator[Problem]:
     """Two sources of one layer that say different things of one key (law S2)."""
+    said: set[str] = set()
     for index, one in enumerate(sources):
+        if said.isdisjoint(one.values):
+            said.update(one.values)
+            continue
+        said.update(one.values)
         for other in sources[:index]:
             if one.rank != other.rank:
                 continue
@@ -260,16 +265,18 @@ def _settle_twins(
     chosen: dict[str, Source],
     problems: list[Problem],
 ) -> None:
-    rank = max(_rank(chosen, name) for name in members)
-    first, *others = [name for name in members if _rank(chosen, name) == rank]
-    problems.extend(
-        _unequal((chosen[first], values[first]), first, (chosen[other], values[other]), other)
-        for other in others
-        if values[other] != values[first]
-    )
-    for name in members:
-        values[name] = _as_kind(catalogue().keys[name], values[first])
-        chosen[name] = chosen[first]
+    ranks = [_rank(chosen, name) for name in members]
+    rank = max(ranks)
+    first = members[ranks.index(rank)]
+    source, value = chosen[first], values[first]
+    for name, ours in zip(members, ranks, strict=True):
+        if values[name] == value:
+            pass
+        elif ours == rank:
+            problems.append(_unequal((source, value), first, (chosen[name], values[name]), name))
+        else:
+            values[name] = _as_kind(catalogue().keys[name], value)
+        chosen[name] = source
 
 
 def _rank(chosen: Mapping[str, Source], key: str) -> int:
@@ -325,8 +332,10 @@ def _warnings(
     chosen: Mapping[str, Source], values: Mapping[str, Any], inert: Mapping[str, str]
 ) -> Iterator[str]:
     known = catalogue()
-    for name, one in chosen.items():
-        if name not in one.values or values[name] == known.defaults.get(name):
+    default = known.defaults.get
+    for name in [name for name in chosen if values[name] != default(name)]:
+        one = chosen[name]
+        if name not in one.values:
             continue
         key = known.find(name)
         if key is None:

@@ -11,6 +11,8 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from math import isinf
 from typing import Any, Final, NoReturn
 
 __all__ = ["DEPTH_MAX", "JsonRefused", "Place", "places_in", "read_json"]
@@ -54,9 +56,7 @@ def read_json(raw: bytes) -> Any:
     """
     text = _decoded(raw)
     try:
-        read = json.loads(
-            text, object_pairs_hook=_object, parse_constant=_refuse, parse_float=_float
-        )
+        read = _decoder().decode(text)
     except (ValueError, RecursionError):
         # Why, and where: the second reader is the one that can say it.
         _Reader(text).whole()
@@ -109,9 +109,15 @@ def _refuse(word: str) -> NoReturn:
 
 def _float(text: str) -> float:
     found = float(text)
-    if found in (float("inf"), float("-inf")):
+    if isinf(found):
         raise ValueError(text)
     return found
+
+
+@cache
+def _decoder() -> json.JSONDecoder:
+    """The library's reader, made once."""
+    return json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse, parse_float=_float)
 
 
 def _place(text: str, at: int) -> Place:
@@ -224,6 +230,6 @@ class _Reader:
         if found is None:
             letter = self.text[self.at : self.at + 1]
             self._fail(f"a value is wanted here, not {letter!r}" if letter else "it ends too early")
-        if len(found[0]) > DIGITS_MAX or float(found[0]) in (float("inf"), float("-inf")):
+        if len(found[0]) > DIGITS_MAX or isinf(float(found[0])):
             self._fail("the number is too large")
         self.at = found.end()

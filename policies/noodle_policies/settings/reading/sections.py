@@ -57,13 +57,12 @@ def read_sections(
     """
     values: dict[str, Any] = {}
     problems: list[Problem] = []
+    sections = _shape(Settings)
     for name, given in content.items():
-        field = Settings.model_fields.get(name)
-        if field is None:
+        section, _ = sections.get(name, _NOTHING)
+        if section is None:
             problems.append(_unknown((name,), place))
             continue
-        section = section_in(field)
-        assert section is not None
         try:
             read = section.model_validate(given)
         except ValidationError as error:
@@ -82,19 +81,24 @@ def _leaves(
 ) -> None:
     """Put the keys that were given into `values`, as the model made them."""
     shape = _shape(section)
-    for name, raw in given.items():
+    made = read.__dict__  # a tenth of the time of asking for each
+    for name in given:
+        value = made[name]
+        if type(value) in _SCALARS:
+            values[prefix + name] = value
+            continue
         inner, by_name = shape[name]
         if inner is None:
-            value = getattr(read, name)
-            values[prefix + name] = value if type(value) in _SCALARS else _plain(value)
+            values[prefix + name] = _plain(value)
         elif by_name:
-            for entry, one in raw.items():
-                _leaves(inner, getattr(read, name)[entry], one, f"{prefix}{name}.{entry}.", values)
+            for entry, one in given[name].items():
+                _leaves(inner, value[entry], one, f"{prefix}{name}.{entry}.", values)
         else:
-            _leaves(inner, getattr(read, name), raw, f"{prefix}{name}.", values)
+            _leaves(inner, value, given[name], f"{prefix}{name}.", values)
 
 
 _SCALARS: Final = frozenset({bool, int, float, str})
+_NOTHING: Final = (None, False)
 
 
 @cache
@@ -108,10 +112,12 @@ def _shape(section: type[Section]) -> dict[str, tuple[type[Section] | None, bool
 
 def _plain(value: Any) -> Any:
     """A value as the journal and JSON can hold it."""
+    if type(value) in _SCALARS:
+        return value
     if isinstance(value, BaseModel):
         return value.model_dump(exclude_none=True, mode="json")
     if isinstance(value, tuple):
-        return tuple(_plain(one) for one in value)
+        return tuple(map(_plain, value))
     if isinstance(value, dict):
         return {name: _plain(one) for name, one in value.items()}
     return value
