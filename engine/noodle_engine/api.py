@@ -417,6 +417,18 @@ class Noodle:
             planner = self._planner(journal, world, take_over=take_over)
             return plan_view(planner.adopt(wanted, path, "directory", options))
 
+    def plan_repair(self, name: str) -> PlanView:
+        """Plan to put the installed version of a component back, whatever stands there.
+
+        What stands there is kept beside it, as NAME.foreign-ID. Changes nothing;
+        `apply` does the plan. Raises NothingInstalled, NotRepairable.
+        """
+        from noodle_engine.execute.answers.plans import plan_view
+
+        with self._read() as (journal, world):
+            attributes = reading.installed_attributes(journal, world, name)
+            return plan_view(self._planner(journal, world).repair(name, attributes))
+
     def _planner(
         self, journal: reading.JournalReader, world: Fold, *, take_over: bool = False
     ) -> Planner:

@@ -12,6 +12,7 @@ from tests.breadth import BREADTH, Breadth, sampled
 from tests.crashes.harness.run import Bench
 from tests.crashes.harness.sweep import Sample, Sweep
 from tests.crashes.test_engine_sweep import STRIKES
+from tests.crashes.tree_repair import repairs
 from tests.crashes.tree_scenarios import tree_scenarios
 
 Report = Callable[[object], None]
@@ -28,6 +29,8 @@ POINTS: Final[Mapping[str, Mapping[str, int]]] = {
     "link: removal": {"kill": 3},
     "tree: rollback": {"kill": 4, "EIO": 3},
     "link: rollback": {"kill": 4},
+    "tree: repair": {"kill": 6, "EIO": 4, "disk full": 3},
+    "link: repair": {"kill": 6, "EIO": 4},
     "tree: gc": {"kill": 3},
     "link: gc": {"kill": 3},
     "tree: resume": {"kill": 3},
@@ -50,9 +53,11 @@ NOT_SMALL: Final = frozenset(
         "link: unhealthy upgrade, data inside",
         "link: rollback, data inside",
         "tree: resume, data inside",
+        "tree: repair",
+        "link: repair",
     }
 )
-"""What a small run leaves out: the same steps as its like, in another layout."""
+"""What a small run leaves out: the same steps as its like, in another layout or a repair."""
 
 
 @pytest.mark.timeout(14_400)
@@ -63,7 +68,7 @@ def test_a_strike_anywhere_leaves_one_tree_whole_and_is_resumed(
     scenario: str, bench: Bench, work: Path, report_counts: Report
 ) -> None:
     with (
-        tree_scenarios(bench)[scenario] as made,
+        (tree_scenarios(bench) | repairs(bench))[scenario] as made,
         Sweep(made, bench=bench, folder=work) as prepared,
     ):
         for seed, (strike, wide) in enumerate(POINTS[scenario].items()):

@@ -23,6 +23,7 @@ __all__ = [
     "Interrupted",
     "NotAuthorised",
     "NotCompatible",
+    "NotRepairable",
     "NothingInstalled",
     "PlanMalformed",
     "PlanOfOtherHome",
@@ -234,6 +235,24 @@ class NothingInstalled(_Refused):
             cause="the journal holds no committed upgrade that put it in place",
             remedy="run `noodle status` to see what is installed",
             data={"component": name},
+        )
+
+
+class NotRepairable(_Refused):
+    """What is installed cannot be put back: no release that is known has it."""
+
+    code: ClassVar[str] = "not_repairable"
+
+    def __init__(self, name: str, version: str | None) -> None:
+        what = f"{name} {version or 'unversioned'}"
+        super().__init__(
+            problem=f"{what} cannot be put back: no release that is known has what is installed",
+            cause="it was adopted, or accepted, as it stood: its files are known and kept nowhere",
+            remedy=(
+                f"put back by hand what `noodle component verify {name}` names; or keep what is "
+                f"there: `noodle component forget {name}`, then adopt it again or apply a release"
+            ),
+            data={"component": name, "version": version},
         )
 
 

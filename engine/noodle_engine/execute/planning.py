@@ -27,6 +27,7 @@ from noodle_engine.execute.failures import (
     DowngradeRefused,
     NotCompatible,
     NothingInstalled,
+    NotRepairable,
     PlanMalformed,
     PlanStale,
     PointAbsent,
@@ -155,6 +156,35 @@ class Planner:
         )
         return self._planned(Direction.FORWARD, [_Piece(component, found)])
 
+    def repair(self, name: str, attributes: Mapping[str, str]) -> Planned:
+        """A plan that puts the installed version back as it was installed.
+
+        What stands there is kept beside it, as a stranger's. `attributes` are what was
+        observed of the version when it was staged. Raises NothingInstalled, NotRepairable
+        where the registry does not have what is installed, and what planning raises.
+        """
+        self._check_free([name])
+        installed = self.world.components.get(name)
+        if installed is None:
+            raise NothingInstalled(name)
+        version = installed.version
+        if version is None or not self.releases.has(name, version):
+            raise NotRepairable(name, version)
+        release = self.releases.get(name, version)
+        if (
+            load_target(installed.kind)
+            .observe(
+                local_path(installed.target), expected=[installed.root], options=installed.options
+            )
+            .root
+            == installed.root
+        ):
+            return self._planned(Direction.FORWARD, [], [f"{name} {version}"])
+        piece = self._to_release(release, repair=attributes)
+        if piece is None or piece.component.root != installed.content:
+            raise NotRepairable(name, version)
+        return self._planned(Direction.FORWARD, [piece])
+
     def back(self, name: str, version: str | None = None) -> Planned:
         """A plan back to a kept old: `version`, or the newest that is not what is installed."""
         self._check_free([name])
@@ -213,7 +243,9 @@ class Planner:
         for release in releases:
             _check_requires(release.manifest, after)
 
-    def _to_release(self, release: Release) -> _Piece | None:
+    def _to_release(
+        self, release: Release, *, repair: Mapping[str, str] | None = None
+    ) -> _Piece | None:
         manifest = release.manifest
         installed = self.world.components.get(manifest.name)
         target = load_target(manifest.kind)
@@ -227,9 +259,10 @@ class Planner:
                 f"(`noodle apply --remove {manifest.name}`)",
             )
         source = Source(release.payload, release.content)
-        found = target.plan(
-            self._request(manifest.name, given, source, installed, manifest.options)
-        )
+        request = self._request(manifest.name, given, source, installed, manifest.options)
+        if repair is not None:
+            request = replace(request, repair=True, installed_attributes=repair)
+        found = target.plan(request)
         if (
             installed is not None
             and installed.version == manifest.version
@@ -319,9 +352,16 @@ class Planner:
             installed_root=installed.root if installed else None,
             installed_content=installed.content if installed else None,
             installed_options=dict(installed.options) if installed else {},
+            repairable=self._is_repairable(installed),
             options=dict(options or {}),
             take_over=self.take_over,
         )
+
+    def _is_repairable(self, installed: Installed | None) -> bool:
+        """Whether the registry has what is installed: by its version, as adopted ones have none."""
+        if installed is None or installed.version is None or installed.content is None:
+            return False
+        return self.releases.has(installed.name, installed.version)
 
     def _planned(
         self, direction: Direction, pieces: Sequence[_Piece], already: Sequence[str] = ()

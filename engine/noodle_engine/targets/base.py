@@ -29,6 +29,7 @@ from noodle_engine.machine.records import Observation
 
 __all__ = [
     "ENTRY_POINT_GROUP",
+    "REPAIR_OPTION",
     "CommandLock",
     "Cost",
     "ProbeFound",
@@ -43,6 +44,9 @@ __all__ = [
 ]
 
 ENTRY_POINT_GROUP = "noodle.targets"
+REPAIR_OPTION = "repair"
+"""The option of a component whose installed version is put back: what stands there is a
+stranger's, and is kept as NAME.foreign-ID. It has what is known of the old object, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,10 @@ class TargetRequest:
     `new` is None for a removal. `installed_root` and `installed_content` are
     what the journal says is there (None: nothing is installed by this home), and
     `installed_options` the options that it was installed with. With `adopt` what is at
-    the target becomes the installed version; `new` is None.
+    the target becomes the installed version; `new` is None. With `repair` the installed
+    version is put back, whatever stands there; `installed_attributes` is what was
+    observed of it when it was staged (empty: not known any more). `repairable` says
+    that this can be asked for: a release has the installed version.
     """
 
     component: str
@@ -79,6 +86,9 @@ class TargetRequest:
     options: Mapping[str, str] = field(default_factory=dict)
     take_over: bool = False
     adopt: bool = False
+    repair: bool = False
+    installed_attributes: Mapping[str, str] = field(default_factory=dict)
+    repairable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

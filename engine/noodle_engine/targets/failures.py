@@ -197,7 +197,9 @@ class PointLost(TargetError):
 
     code: ClassVar[str] = "point_lost"
 
-    def __init__(self, *, path: Path, point: Path, expected: str, found: str) -> None:
+    def __init__(
+        self, *, path: Path, point: Path, expected: str, found: str, component: str
+    ) -> None:
         self.point = point
         self.expected = expected
         self.found = found
@@ -206,8 +208,12 @@ class PointLost(TargetError):
             path=path,
             problem=f"the rollback point {place} cannot be used",
             cause=f"expected {expected}, found {found}",
-            remedy="apply the older release instead: `noodle apply NAME@VERSION`",
-            data={"point": place, "expected": expected, "found": found},
+            remedy=(
+                f"put it back as it was; or go back to another one: `noodle points {component}` "
+                f"lists them, `noodle rollback {component} --to VERSION` takes one; or release "
+                "the older content under a newer version"
+            ),
+            data={"point": place, "expected": expected, "found": found, "component": component},
         )
 
 
@@ -310,15 +316,22 @@ class TargetChanged(TargetError):
 
     code: ClassVar[str] = "target_changed"
 
-    def __init__(self, *, path: Path, expected: str, found: str, component: str) -> None:
+    def __init__(
+        self, *, path: Path, expected: str, found: str, component: str, repairable: bool = False
+    ) -> None:
         self.expected = expected
         self.found = found
+        back = (
+            f"`noodle component repair {component}` puts it back, and keeps what is there"
+            if repairable
+            else f"put back what `noodle component verify {component}` names"
+        )
         super().__init__(
             path=path,
             problem=f"{path_text(str(path))} is not what {component} has there by the journal",
             cause=f"expected {expected}, found {found}: somebody else changed it",
             remedy=(
-                f"put it back; or run `noodle component forget {component}` and plan again: "
+                f"{back}; or run `noodle component forget {component}` and plan again: "
                 "then what is there now counts as the old version and is kept"
             ),
             data={"component": component, "expected": expected, "found": found},
@@ -358,7 +371,7 @@ class TargetWrongType(TargetError):
             path=path,
             problem=f"{path_text(str(path))} is a {found}, no {wanted}",
             cause=cause,
-            remedy=f"name a {wanted.rpartition(' ')[2]}, or use another kind",
+            remedy=f"move it away; or name a {wanted.rpartition(' ')[2]}, or use another kind",
             data={"found": found},
         )
 

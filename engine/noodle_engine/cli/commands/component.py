@@ -205,6 +205,47 @@ def verify(
     return exits.DONE if view.whole else exits.NOT_TRUSTED
 
 
+@component.command(short_help="Put back what is installed.")
+@click.argument("name")
+@YES
+@wait_options
+@click.option("--dry-run", is_flag=True, help="Show the plan and end.")
+@click.option("--all", "everything", is_flag=True, help="Name every file that changes.")
+@click.pass_obj
+def repair(
+    invocation: Invocation,
+    name: str,
+    yes: bool,  # noqa: FBT001
+    wait: float | None,
+    no_wait: bool,  # noqa: FBT001
+    dry_run: bool,  # noqa: FBT001
+    everything: bool,  # noqa: FBT001
+) -> int:
+    """Put the installed version back where somebody changed or removed it.
+
+    An upgrade to the same version, from its release, in the journal like any
+    other: its hooks and checks run, and what stands there now is kept beside it
+    as NAME.foreign-ID. Mutable paths stay as they are. `component verify` says
+    beforehand what differs.
+    """
+    from noodle_engine.cli.show.plan_words import forward_steps
+
+    with opened(invocation) as noodle:
+        view = noodle.plan_repair(name)
+        show_plan(invocation, view, asked=dry_run, everything=everything)
+        if view.plan is None or dry_run:
+            invocation.document(view)
+            return exits.DONE
+        ask(invocation, f"Put {name} back?", yes=yes)
+        steps = len(forward_steps(view.plan))
+        with waiting_for(invocation, wait=wait, no_wait=no_wait, steps=steps) as waiting:
+            upgrade = noodle.apply(view.plan, waiting=waiting)
+    if upgrade is None:
+        invocation.document(view)
+        return exits.DONE
+    return answer_upgrade(invocation, upgrade, waited=not no_wait)
+
+
 @component.command(short_help="Stop knowing what is installed under a name.")
 @click.argument("name")
 @click.pass_obj

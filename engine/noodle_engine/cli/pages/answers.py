@@ -44,6 +44,7 @@ ANSWERS: dict[str, tuple[type, ...]] = {
     "component list": (ComponentsView,),
     "component show": (ComponentsView,),
     "component adopt": (UpgradeView, PlanView),
+    "component repair": (UpgradeView, PlanView),
     "component lint": (LintView,),
     "component verify": (VerifiedView,),
     "component forget": (ComponentsView,),

@@ -39,13 +39,25 @@ def _row_lines(out: Invocation, row: VerifiedRow, *, everything: bool) -> Iterat
         yield f"{name}  {out.style('not as it was installed', 'bad')}  {clean(row.target)}"
         yield from difference_lines(out, row.differences, row.left_out, everything=everything)
         if not any(one.path for one in row.differences):
-            word = "is missing" if row.differences[0].change == "removed" else "is another object"
-            yield f"      the target {word}"
+            yield f"      the target {_whole_target(row)}"
     read = f"{row.files_read} of {row.files} files read, {bytes_words(row.bytes_read)}"
     unread = " (the others look as they did; --full reads them too)"
     yield f"  {read}{unread if row.files_read < row.files else ''}"
+    if not row.whole:
+        how = f"next: `noodle component repair {clean(row.component)}` puts its release back"
+        yield out.command(f"  {how}")
     if row.extras:
         shown = row.extras if everything else row.extras[:_EXTRAS_SHOWN]
         more = len(row.extras) - len(shown)
         rest = f" and {more} more" if more else ""
         yield f"  besides, in no release: {clean(', '.join(shown))}{rest}"
+
+
+def _whole_target(row: VerifiedRow) -> str:
+    """What is wrong with a target of which no single file can be named."""
+    first = row.differences[0]
+    if first.change == "removed":
+        return "is missing"
+    if "link" in first.what:
+        return "leads to another tree of the same content"
+    return "has another content, owner, mode or attributes"

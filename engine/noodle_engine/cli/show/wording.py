@@ -202,6 +202,8 @@ def upgrade_lines(out: Invocation, view: UpgradeView) -> Iterator[str]:
         yield f"  target:  {clean(line.target)}"
         if line.observed is not None:
             yield f"  on disk: {_on_disk(line, view.direction)}"
+        if line.kept is not None:
+            yield f"  kept:    {clean(line.kept)}, what was there before"
     if view.step is not None and view.hold is None:
         yield f"  step:    {clean(view.step.id)} ({view.step.state})"
     if view.hold is not None:
@@ -237,6 +239,8 @@ def _result(view: UpgradeView) -> str:
         return "the old version is back"
     if all(line.to_version is None for line in view.components):
         return "removed"
+    if all(line.from_version == line.to_version for line in view.components):
+        return "what was installed is put back"
     return "the new version is in place"
 
 

@@ -56,6 +56,7 @@ __all__ = [
     "find_upgrade",
     "history",
     "home_view",
+    "installed_attributes",
     "replay",
     "step_rows",
     "upgrade_view",
@@ -156,6 +157,16 @@ def _from_records(records: Iterable[Record]) -> Upgrade | None:
     return upgrade
 
 
+def installed_attributes(journal: JournalReader, world: Fold, name: str) -> Mapping[str, str]:
+    """What was observed of an installed version when it was staged; empty if no record has it."""
+    installed = world.components.get(name)
+    if installed is None:
+        return {}
+    upgrade = _from_records(journal.read_run(installed.upgrade))
+    staged = None if upgrade is None else upgrade.observed(StepName.STAGE, name)
+    return {} if staged is None or staged.root != installed.root else staged.attributes
+
+
 def home_view(
     journal: JournalReader, world: Fold, releases: Mapping[str, Sequence[str]]
 ) -> HomeView:
@@ -224,6 +235,7 @@ def upgrade_view(journal: JournalReader, upgrade: Upgrade) -> UpgradeView:
                 from_version=one.from_version,
                 to_version=one.to_version,
                 observed=(_final(upgrade, one.name) if finished else _observed(upgrade, one.name)),
+                kept=_kept_aside(upgrade, one.name),
             )
             for one in upgrade.plan.components
         ),
@@ -331,6 +343,13 @@ def _kept_old(upgrade: Upgrade, name: str) -> bool:
     """Whether the upgrade kept an old version that a rollback can go back to."""
     observed = upgrade.step(f"{StepName.POINT.value}:{name}").observed
     return observed is not None and "location" in observed.attributes
+
+
+def _kept_aside(upgrade: Upgrade, name: str) -> str | None:
+    """Where a repair has put what stood at a target."""
+    observed = upgrade.step(f"{StepName.POINT.value}:{name}").observed
+    kept = None if observed is None else observed.attributes.get("kept")
+    return None if kept is None else str(local_path(kept))
 
 
 def _current_step(upgrade: Upgrade) -> StepRow | None:

@@ -80,7 +80,10 @@ class HoldView:
 
 @dataclass(frozen=True, slots=True)
 class ComponentLine:
-    """One component of an upgrade. `observed`: old, new, foreign or absent."""
+    """One component of an upgrade. `observed`: old, new, foreign or absent.
+
+    `kept` is where a repair has put what stood there.
+    """
 
     name: str
     kind: str
@@ -88,6 +91,7 @@ class ComponentLine:
     from_version: str | None = field(default=None, metadata={"name": "from"})
     to_version: str | None = field(default=None, metadata={"name": "to"})
     observed: str | None = None
+    kept: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,9 @@ id and is provably its own; everything else stays.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from itertools import takewhile
 from pathlib import Path
 
 from noodle_engine.disk.failures import DiskError, FolderUnsafe
@@ -18,7 +21,7 @@ from noodle_engine.machine.records import Observation
 from noodle_engine.machine.text import path_text
 from noodle_engine.targets.exchange.flip import is_flipped
 from noodle_engine.targets.exchange.objects import Exchange, Found, Look
-from noodle_engine.targets.exchange.sight import foreign, look_at, move
+from noodle_engine.targets.exchange.sight import foreign, look_at, move, set_aside
 from noodle_engine.targets.exchange.staging import unstage
 from noodle_engine.targets.failures import DisplacedWritten, FlipLost, ForeignFound
 
@@ -83,7 +86,8 @@ def point(exchange: Exchange) -> Observation:
     `content` what it is. Without an old there is no location. An old that was
     written after the recheck is kept as it is, and `written` says where. Where the
     disk refuses to move it, it is kept where it stands, beside the target: a
-    disk that fails must not lose the old.
+    disk that fails must not lose the old. In a repair the old is a stranger's: it is
+    set aside, `kept` says where, and nothing goes back to it.
 
     The name with this upgrade's id is only ever its own: what is there is what
     an interrupted `point` put there, whatever became of it since.
@@ -91,6 +95,10 @@ def point(exchange: Exchange) -> Observation:
     observed = exchange.objects.find(exchange.place.path, Look.IDENTITY).observation
     if exchange.old == ABSENT:
         return observed
+    if exchange.repairs:
+        aside = _set_aside(exchange)
+        exchange.objects.bring_over(aside)
+        return Observation(observed.root, {**observed.attributes, "kept": path_text(str(aside))})
     where = exchange.objects.kept_at()
     beside = exchange.objects.find(exchange.beside, Look.IDENTITY)
     kept = exchange.objects.find(where, Look.IDENTITY)
@@ -115,12 +123,36 @@ def point(exchange: Exchange) -> Observation:
     return Observation(observed.root, {**observed.attributes, **facts})
 
 
+def _set_aside(exchange: Exchange) -> Path:
+    """Keep the displaced object of a stranger's as `NAME.foreign-ID`; twice is once.
+
+    Raises DisplacedWritten if it is at neither name any more.
+    """
+    snapshot = exchange.context.snapshot
+    beside = exchange.objects.find(exchange.beside, Look.IDENTITY)
+    if not beside.is_absent:
+        return set_aside(exchange, exchange.beside)
+    for path in takewhile(os.path.lexists, exchange.place.foreign(exchange.context.upgrade)):
+        found = exchange.objects.find(path, Look.IDENTITY)
+        if snapshot is not None and _is_one(found.attributes, snapshot.attributes):
+            fsync_folder(path.parent)
+            return path
+    raise DisplacedWritten(
+        path=exchange.place.path,
+        where=exchange.beside,
+        expected=exchange.old,
+        found=beside.root,
+    )
+
+
 def _is_same(one: Found, other: Found) -> bool:
     """Whether two names name one and the same object."""
-    names = ("device", "inode")
-    return one.is_known and all(
-        one.attributes.get(name) == other.attributes.get(name) for name in names
-    )
+    return one.is_known and _is_one(one.attributes, other.attributes)
+
+
+def _is_one(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Whether attributes are of one and the same object."""
+    return all(one.get(name) == other.get(name) is not None for name in ("device", "inode"))
 
 
 def _keep(exchange: Exchange, where: Path) -> Path:

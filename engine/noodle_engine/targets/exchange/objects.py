@@ -20,7 +20,7 @@ from typing import Final, Protocol
 from noodle_engine.disk.files import ObjectKind
 from noodle_engine.machine.plan import ABSENT
 from noodle_engine.machine.records import Observation
-from noodle_engine.targets.base import Source, StepContext
+from noodle_engine.targets.base import REPAIR_OPTION, Source, StepContext
 from noodle_engine.targets.place import Place
 
 __all__ = ["ASIDE", "Exchange", "Found", "Look", "Objects"]
@@ -144,6 +144,9 @@ class Objects(Protocol):
     def taken_from(self, displaced: Path) -> None:
         """What programs wrote comes from an object that was set aside, where it is missing."""
 
+    def bring_over(self, displaced: Path) -> None:
+        """In a repair: what is no part of any version comes from what was set aside."""
+
     def is_carried(self, beside: Path) -> bool:
         """Whether nothing is left for `carried` to do."""
 
@@ -192,3 +195,8 @@ class Exchange:
             return ABSENT
         staged = self.context.expected_new
         return staged if staged is not None else self.context.component.root
+
+    @property
+    def repairs(self) -> bool:
+        """Whether the old is a stranger's, and the installed version is put back."""
+        return REPAIR_OPTION in self.context.component.options

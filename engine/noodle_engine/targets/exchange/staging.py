@@ -109,6 +109,7 @@ def _point_lost(exchange: Exchange, source: Source, found: Found) -> PointLost:
         point=source.path,
         expected=source.content,
         found=found.content,
+        component=exchange.context.component.name,
     )
 
 

@@ -108,8 +108,14 @@ def room_inodes(place: Place, names: tuple[str, ...]) -> int:
 
 
 def notices_since_install(request: TargetRequest, place: Place, found: Found) -> list[str]:
-    """Notices on what became of what was installed. Raises TargetChanged."""
+    """Notices on what became of what was installed. Raises TargetChanged, but to repair it."""
     text = path_text(str(place.path))
+    if request.repair:
+        if found.is_absent:
+            return []
+        return [
+            f"what is at {text} now is kept beside it, as {path_text(place.path.name)}.foreign-ID"
+        ]
     if request.installed_content is None and request.installed_root is None:
         if found.is_absent:
             return []
@@ -122,6 +128,7 @@ def notices_since_install(request: TargetRequest, place: Place, found: Found) ->
             expected=expected,
             found=_with_differing(found, actual),
             component=request.component,
+            repairable=request.repairable,
         )
     if request.installed_root is not None and found.root != request.installed_root:
         return [

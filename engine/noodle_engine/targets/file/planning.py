@@ -15,6 +15,7 @@ the others would go on with the old version, a half upgrade by design.
 
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from noodle_engine.disk.space import free_space, with_margin
 from noodle_engine.machine.plan import ABSENT, Diff, Needs
 from noodle_engine.machine.records import Observation
 from noodle_engine.targets.base import (
+    REPAIR_OPTION,
     Source,
     StepContext,
     TargetChange,
@@ -77,15 +79,19 @@ def plan_file(request: TargetRequest, place: Place) -> TargetPlan:
             notices=tuple(notices),
             changes=() if found.is_absent else (TargetChange("removed", ""),),
         )
-    _refuse_payload(place, request.new)
+    _refuse_payload(place, request.new, request.component)
     needs = needs_of(place, request.new)
     refuse_short(place, needs)
+    options = dict(request.options)
+    if request.repair:
+        options[REPAIR_OPTION] = json.dumps(dict(request.installed_attributes))
     return TargetPlan(
         root_from=found.root,
         root_to=request.new.content,
         diff=_diff(request.new, found),
         needs=needs,
         notices=tuple(notices),
+        options=options,
         changes=tuple(_changes(request.new, found)),
     )
 
@@ -104,7 +110,7 @@ def check(context: StepContext, place: Place) -> Observation:
             component=context.component.name,
         )
     if context.source is not None:
-        _refuse_payload(place, context.source)
+        _refuse_payload(place, context.source, context.component.name)
     refuse_short(place, needs_of(place, context.source))
     return found.observation
 
@@ -145,7 +151,7 @@ def _refuse_file(place: Place) -> None:
     refuse_frozen(place, place.path)
 
 
-def _refuse_payload(place: Place, source: Source) -> None:
+def _refuse_payload(place: Place, source: Source, component: str) -> None:
     kind = kind_of(source.path)
     if kind is not ObjectKind.FILE and not source.point:
         found = "missing" if kind is ObjectKind.ABSENT else f"a {kind.value}"
@@ -154,7 +160,13 @@ def _refuse_payload(place: Place, source: Source) -> None:
     if content == source.content:
         return
     if source.point:
-        raise PointLost(path=place.path, point=source.path, expected=source.content, found=content)
+        raise PointLost(
+            path=place.path,
+            point=source.path,
+            expected=source.content,
+            found=content,
+            component=component,
+        )
     raise PayloadChanged(
         path=place.path, payload=source.path, expected=source.content, found=content
     )

@@ -6,6 +6,7 @@ Owns what the new version takes from the old, and `stage-ID/new` and
 
 from __future__ import annotations
 
+import json
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from noodle_engine.disk.files import (
 from noodle_engine.disk.names import fsync_folder, make_folder, unlink_quietly
 from noodle_engine.machine.plan import ABSENT
 from noodle_engine.machine.records import Observation
-from noodle_engine.targets.base import Source, StepContext
+from noodle_engine.targets.base import REPAIR_OPTION, Source, StepContext
 from noodle_engine.targets.exchange.objects import Found, Look
 from noodle_engine.targets.failures import OldLost, PayloadChanged, PayloadUnusable, StageUnproven
 from noodle_engine.targets.file.objects import (
@@ -114,6 +115,9 @@ class FileObjects:
     def taken_from(self, displaced: Path) -> None:
         """Nothing to do."""
 
+    def bring_over(self, displaced: Path) -> None:
+        """Nothing to do."""
+
     def is_carried(self, beside: Path) -> bool:
         """Nothing was to be done."""
         del beside
@@ -150,11 +154,16 @@ class FileObjects:
     def _for_new(self, source: Source) -> Attributes:
         """The attributes that the new version takes.
 
-        The old one's, where there is one. At a first install: the payload's mode
+        In a repair those that it was installed with, as far as they are known. Else the
+        old one's, where there is one. At a first install: the payload's mode
         without its set-id bits; the running user and group, or for root those of
         the folder's owner (who can replace the file anyway); and what the folder's
         default ACL and the system's labels give.
         """
+        repaired = json.loads(self.context.component.options.get(REPAIR_OPTION, "{}"))
+        installed = attributes_in(repaired)
+        if installed is not None:
+            return installed
         if self.context.expected_old != ABSENT:
             snapshot = self.context.snapshot
             kept = None if snapshot is None else attributes_in(snapshot.attributes)

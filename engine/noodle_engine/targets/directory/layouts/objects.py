@@ -33,6 +33,7 @@ from noodle_engine.registry.tree_options import TreeOptions
 from noodle_engine.targets.base import Source, StepContext
 from noodle_engine.targets.directory.data.back import carried_paths
 from noodle_engine.targets.directory.data.carrying import Carrying
+from noodle_engine.targets.directory.data.repairing import bring_unmanaged, is_own
 from noodle_engine.targets.directory.data.seeding import seed, seed_inside
 from noodle_engine.targets.directory.data.then import Then
 from noodle_engine.targets.directory.trees.kept import kept_trees, newest_kept
@@ -278,6 +279,12 @@ class DirectoryObjects(ABC):
         tree = self.tree_of(displaced)
         if self.carries and kind_of(tree) is ObjectKind.FOLDER:
             self._carrying().take(self.tree_of(self.place.path), tree)
+
+    def bring_over(self, displaced: Path) -> None:
+        """What is unmanaged comes into the tree that was put back, where its name is free."""
+        path = self.place.path
+        if is_own(self.place, displaced) and is_own(self.place, path):
+            bring_unmanaged(self.options, self.tree_of(displaced), self.tree_of(path))
 
     def is_carried(self, beside: Path) -> bool:
         """Whether the displaced tree has no newer data."""

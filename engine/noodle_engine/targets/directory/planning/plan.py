@@ -18,7 +18,8 @@ from noodle_engine.disk.trees.manifest import TreeManifest, compare, named
 from noodle_engine.machine.plan import ABSENT, Needs
 from noodle_engine.machine.records import Observation
 from noodle_engine.registry.tree_options import TreeOptions
-from noodle_engine.targets.base import Source, StepContext, TargetPlan, TargetRequest
+from noodle_engine.targets.base import REPAIR_OPTION, Source, StepContext, TargetPlan, TargetRequest
+from noodle_engine.targets.directory.data import repairing
 from noodle_engine.targets.directory.data.back import way_back, with_installed_data
 from noodle_engine.targets.directory.data.rules import (
     around_exchange,
@@ -59,8 +60,12 @@ __all__ = ["check", "plan_directory"]
 
 def plan_directory(request: TargetRequest, place: Place, reader: Reader) -> TargetPlan:
     """Say what an upgrade would do. Raises a failure that names why it cannot be done."""
-    options = settled_options(TreeOptions.from_text(request.options), place)
+    options = TreeOptions.from_text(request.options)
     installed = TreeOptions.from_text(request.installed_options)
+    if request.repair:  # whatever stands there, it comes back in the layout that it had
+        options = replace(options, layout=installed.layout)
+    else:
+        options = settled_options(options, place)
     going_back = request.new is None or request.new.point
     reader.options = with_installed_data(options, installed) if going_back else options
     found = refuse_unusable(place, reader, going_back=going_back)
@@ -75,7 +80,7 @@ def plan_directory(request: TargetRequest, place: Place, reader: Reader) -> Targ
     source = request.new
     if source is None or source.point:
         root_to = ABSENT if source is None else source.content
-        new = None if source is None else _point_manifest(place, reader, source)
+        new = None if source is None else _point_manifest(place, reader, source, request.component)
         if source is None or new is None:
             options = reader.options
             text = options.to_text()
@@ -107,10 +112,15 @@ def plan_directory(request: TargetRequest, place: Place, reader: Reader) -> Targ
             payload=source.path,
             found="without the manifest that it was registered with",
         )
-    refuse_elsewhere(request.component, place, found, options)
+    if request.repair:
+        notices += repairing.notices(place, options)
+    else:
+        refuse_elsewhere(request.component, place, found, options)
     new = staged_manifest(raw, options, place)
     refuse_data(request.component, place, reader, found, new)
     changes = compare(old, new)
+    if request.repair:
+        changes = repairing.without_data_links(place, options, changes)
     copied, shared, inodes = to_write(place, reader, source, old=old, new=new)
     needs = needs_of(place, new, *sized_with_data(place, found, options, copied, inodes))
     refuse_short(place, needs)
@@ -120,7 +130,11 @@ def plan_directory(request: TargetRequest, place: Place, reader: Reader) -> Targ
         diff=replace(counted(changes), bytes_copied=copied, bytes_shared=shared),
         needs=needs,
         notices=(*notices, *_owners(place, found, new)),
-        options={**text, PAYLOAD_OPTION: source.content},
+        options={
+            **text,
+            PAYLOAD_OPTION: source.content,
+            **({REPAIR_OPTION: "{}"} if request.repair else {}),
+        },
         changes=tuple(told(changes)),
         hooks=around_exchange(options, installed, found),
     )
@@ -143,10 +157,11 @@ def check(context: StepContext, place: Place, objects: DirectoryObjects) -> Obse
             component=context.component.name,
         )
     if source is not None and source.point:
-        _point_manifest(place, objects.reader, source)
+        _point_manifest(place, objects.reader, source, context.component.name)
     elif source is not None:
         new = objects.manifest_of(source)
-        refuse_elsewhere(context.component.name, place, found, objects.options)
+        if REPAIR_OPTION not in context.component.options:
+            refuse_elsewhere(context.component.name, place, found, objects.options)
         old = objects.reader.manifest_of(found)
         copied, _, inodes = to_write(place, objects.reader, source, old=old, new=new)
         with_data = sized_with_data(place, found, objects.options, copied, inodes)
@@ -154,7 +169,7 @@ def check(context: StepContext, place: Place, objects: DirectoryObjects) -> Obse
     return found.observation
 
 
-def _point_manifest(place: Place, reader: Reader, source: Source) -> TreeManifest:
+def _point_manifest(place: Place, reader: Reader, source: Source, component: str) -> TreeManifest:
     """The manifest of a kept old, if it looks as it did. It is read wholly when it is staged."""
     reader.expected = (source.content, *reader.expected)
     kept = reader.find(source.path, Look.STAMPS)
@@ -166,6 +181,7 @@ def _point_manifest(place: Place, reader: Reader, source: Source) -> TreeManifes
             point=source.path,
             expected=source.content,
             found=kept.content if differs is None else f"{kept.content} (differs in {differs})",
+            component=component,
         )
     return manifest
 
