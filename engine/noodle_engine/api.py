@@ -46,6 +46,7 @@ from noodle_engine.execute.failures import (
     ComponentUnknown,
     HolderGone,
     HolderSilent,
+    HomeHeld,
     NothingInstalled,
     WaitInterrupted,
 )
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from noodle_engine.execute.home.checkup import DoctorView
     from noodle_engine.execute.home.holder import Holder
     from noodle_engine.execute.planning import Planner
+    from noodle_engine.registry.manifest import ReleaseManifest
     from noodle_journal import Created, Reader
 
 __all__ = ["Noodle", "UpgradeEvent", "Waiting"]
@@ -255,12 +257,18 @@ class Noodle:
     def diff(self, old: str, new: str) -> DiffView:
         """What leads from one known release to another (both NAME@VERSION).
 
-        No payload is read. Raises ReleaseUnknown, ReleaseDamaged.
+        No payload is read. Raises ReleaseUnknown, VersionAdopted, ReleaseDamaged.
         """
         from noodle_engine.execute.answers.releases import diff_view
+        from noodle_engine.registry.failures import ReleaseUnknown
 
         store = releases_of(self._home)
-        return diff_view(store.find(old), store.find(new))
+        try:
+            return diff_view(store.find(old), store.find(new))
+        except ReleaseUnknown as failure:
+            with self._read() as (_, world):
+                reading.refuse_adopted(world, failure.wanted)
+            raise
 
     def lint(self, release: Path | str) -> LintView:
         """Advice on a release: a folder (a Path), or a known one (NAME@VERSION).
@@ -283,24 +291,24 @@ class Noodle:
         """Hold what is on disk against what is installed: one component, or all.
 
         A file that looks as it did when it was read last is believed, unless `full`.
-        Changes nothing. Raises ComponentUnknown for a name that is not installed.
+        Changes nothing. Raises NothingInstalled for a name that is not installed.
         """
         from noodle_engine.execute.answers.verifying import verified_view
 
         with self._read() as (_, world):
             if name is not None and name not in world.components:
-                raise ComponentUnknown(name, sorted(world.components))
+                raise NothingInstalled(name)
             names = sorted(world.components) if name is None else [name]
             return verified_view(world, names, full=full, stop=stop, progress=progress)
 
     def points(self, name: str | None = None) -> PointsView:
-        """The kept old versions, oldest first. Raises ComponentUnknown for an unknown name."""
+        """The kept old versions, oldest first. Raises NothingInstalled for a name that has none."""
         from noodle_engine.execute.retention import point_row
 
         with self._read() as (_, world):
             known = {*world.components, *(point.component for point in world.points)}
             if name is not None and name not in known:
-                raise ComponentUnknown(name, sorted(known))
+                raise NothingInstalled(name)
             rows = tuple(
                 point_row(point) for point in world.points if name in (None, point.component)
             )
@@ -685,11 +693,17 @@ class Noodle:
         again begins anew; the next `add` or `collect` removes what was copied.
 
         `progress` is told bytes done and in all. Raises what the release is
-        refused for (HomeShort before anything is written), AddStopped if `stop` was
+        refused for (KindUnknown, KindNotBuilt and KindUnusable among it;
+        HomeShort before anything is written), AddStopped if `stop` was
         set, a disk failure; then the release is not known, and nothing of it is left.
         """
+        from noodle_engine.targets.load import load_target
+
+        def accept(manifest: ReleaseManifest) -> None:
+            load_target(manifest.kind)  # a version that nobody can apply would be taken for ever
+
         store = releases_of(self._home)
-        with store.prepare(release, stop=stop, progress=progress) as prepared:
+        with store.prepare(release, accept=accept, stop=stop, progress=progress) as prepared:
             if prepared.known is None:
                 self._register(prepared.token)
         view = self.components(prepared.manifest.name)
@@ -726,7 +740,7 @@ class Noodle:
 
         One that is there is refused; with `set_aside` it is kept as
         `journal.db.broken-N`. The copy is read-only until `take_over`. Raises
-        HolderSilent if a process holds the home, JournalExists, and what the
+        HomeHeld if a process holds the home, JournalExists, and what the
         journal says of the copy; then what was there is there.
         """
         from noodle_journal import restore
@@ -736,7 +750,7 @@ class Noodle:
         try:
             lock = lock_file(where.lock_file)
         except LockHeld as held:
-            raise HolderSilent(str(where.path), held.holder, "it holds the home") from held
+            raise HomeHeld(str(where.path), held.holder) from held
         try:
             restore(source, where.path, set_aside=set_aside)
         finally:
@@ -761,20 +775,17 @@ class Noodle:
                 self.close()  # it was opened before anybody said that it may be written
             self._holder = take(self._home, self._environment, self._options, adopt=True)
         if self._holder is None:
-            raise HolderSilent(
-                str(self._home.path), lock_holder(self._home.lock_file), "it holds the home"
-            )
+            raise HomeHeld(str(self._home.path), lock_holder(self._home.lock_file))
         self._note("journal.taken_over", f"the journal is written on {machine_id()}", {})
 
     def run(self, *, stop: threading.Event, ready: Callable[[], None] = lambda: None) -> None:
         """Be the resident engine until `stop`: take up what is open, answer the socket.
 
-        Raises HolderSilent if another process holds the home.
+        Raises HomeHeld if another process holds the home.
         """
         holder = self._hold()
         if holder is None:
-            pid = lock_holder(self._home.lock_file)
-            raise HolderSilent(str(self._home.path), pid, "it holds the home already")
+            raise HomeHeld(str(self._home.path), lock_holder(self._home.lock_file))
         holder.operations.resume(None, actor="engine", release=None)
         ready()
         while not stop.wait(IDLE_S):

@@ -77,18 +77,28 @@ def answer_upgrade(
     out: Invocation, view: UpgradeView, *, waited: bool = True, asked_back: bool = False
 ) -> int:
     """Print how an upgrade stands and return its exit code."""
-    out.say(upgrade_lines(out, view))
+    code = exits.of_upgrade(view, asked_back=asked_back, waited=waited)
+    _tell(out, view, code)
     out.document(view)
-    return exits.of_upgrade(view, asked_back=asked_back, waited=waited)
+    return code
 
 
 def answer_upgrades(out: Invocation, views: Sequence[UpgradeView], *, waited: bool) -> int:
     """Print how several upgrades stand and return the worst exit code."""
     from noodle_engine.cli.show.shapes import OpenView
 
-    for view in views:
-        out.say(upgrade_lines(out, view))
+    codes = [exits.of_upgrade(view, asked_back=True, waited=waited) for view in views]
+    for view, code in zip(views, codes, strict=True):
+        _tell(out, view, code)
     if not views:
         out.say("no upgrade is open")
     out.document(OpenView(tuple(views)))
-    return exits.worst(exits.of_upgrade(view, asked_back=True, waited=waited) for view in views)
+    return exits.worst(codes)
+
+
+def _tell(out: Invocation, view: UpgradeView, code: int) -> None:
+    """How an upgrade stands; on standard error if it is no success and --quiet hides the rest."""
+    if code == exits.DONE or not out.quiet:
+        out.say(upgrade_lines(out, view))
+    elif not out.json:
+        out.warn(upgrade_lines(out, view))

@@ -51,8 +51,10 @@ def refuse_unclear(text: str) -> None:
     parts = Path(text).parts
     if ".." in parts:
         raise _refused(text, "it goes up with `..`", "write the path without `..`")
-    if text.endswith(("/", "/.")) or len(parts) == 1:
-        raise _refused(text, "it names a folder", "name the file itself")
+    if len(parts) == 1:
+        raise _refused(text, "it is the root of everything", "name a file or folder in it")
+    if text.endswith(("/", "/.")):
+        raise _refused(text, "it ends with a slash", "write it without the slash at its end")
     if _RESERVED in parts:
         raise _refused(text, f"{_RESERVED} holds Noodle's own things", "choose another folder")
     if len(os.fsencode(parts[-1])) > NAME_BYTES_MAX:

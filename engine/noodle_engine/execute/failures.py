@@ -18,6 +18,7 @@ __all__ = [
     "HomeAbsent",
     "HomeExists",
     "HomeFormatUnknown",
+    "HomeHeld",
     "HomeOwnedByOther",
     "HomeUnusable",
     "Interrupted",
@@ -39,6 +40,8 @@ __all__ = [
     "TargetsOverlap",
     "UpgradeUnknown",
     "UpgradesDisabled",
+    "VersionAdopted",
+    "VersionUnclear",
     "WaitInterrupted",
 ]
 
@@ -208,6 +211,36 @@ class AdoptionUnclear(_Refused):
         )
 
 
+class VersionAdopted(_Refused):
+    """A release was asked for of a version that was adopted: it has none."""
+
+    code: ClassVar[str] = "version_adopted"
+
+    def __init__(self, name: str, version: str) -> None:
+        super().__init__(
+            problem=f"{name} {version} was adopted as it stood, and no release of it is known",
+            cause="releases are compared by what was signed of them",
+            remedy=f"`noodle plan {name}@VERSION` shows what leads from what is installed to a "
+            "release",
+            data={"component": name, "version": version},
+        )
+
+
+class VersionUnclear(_Refused):
+    """A component was named without the version that is wanted."""
+
+    code: ClassVar[str] = "version_unclear"
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        names = [f"{name}@{version}" for version in known]
+        super().__init__(
+            problem=f"which version of {name} is wanted was not said",
+            cause=f"known: {', '.join(names)}",
+            remedy=f"name it: `noodle apply {names[0]}`",
+            data={"component": name, "known": names},
+        )
+
+
 class ComponentUnknown(_Refused):
     """No release of that name and version is known."""
 
@@ -328,11 +361,18 @@ class PlanMalformed(_Refused):
     code: ClassVar[str] = "plan_malformed"
     exit_code: ClassVar[int] = 2
 
-    def __init__(self, path: str, found: str) -> None:
+    def __init__(
+        self,
+        path: str,
+        found: str,
+        *,
+        cause: str = "it is not a plan file of this version, or it was edited",
+        remedy: str = "make it again with `noodle plan ... --out FILE`",
+    ) -> None:
         super().__init__(
             problem=f"the plan {path} cannot be used: {found}",
-            cause="it is not a plan file of this version, or it was edited",
-            remedy="make it again with `noodle plan ... --out FILE`",
+            cause=cause,
+            remedy=remedy,
             data={"path": path},
         )
 
@@ -426,6 +466,24 @@ class HolderSilent(_Refused):
             problem=f"{who} holds {home} and does not answer",
             cause=cause,
             remedy=f"wait for it, or look at it with `ps {holder or ''}`; nothing was changed",
+            data={"home": home, "holder": holder},
+        )
+
+
+class HomeHeld(_Refused):
+    """What needs the home for itself found another process that drives its upgrades."""
+
+    code: ClassVar[str] = "home_held"
+    exit_code: ClassVar[int] = 9
+
+    def __init__(self, home: str, holder: int | None) -> None:
+        who = f"process {holder}" if holder else "another process"
+        end = f"`kill {holder}`" if holder else "Ctrl-C where it runs"
+        super().__init__(
+            problem=f"{who} holds {home} already",
+            cause="one process at a time drives the upgrades of a home; others go through it",
+            remedy=f"use it as it is (`noodle status`), or end it first ({end}); "
+            "what it has not finished goes on with `noodle resume`",
             data={"home": home, "holder": holder},
         )
 

@@ -32,6 +32,8 @@ from noodle_engine.execute.failures import (
     PlanStale,
     PointAbsent,
     TargetsOverlap,
+    VersionAdopted,
+    VersionUnclear,
 )
 from noodle_engine.machine.codec import decode, encode
 from noodle_engine.machine.failures import RecordUnreadable
@@ -73,6 +75,8 @@ __all__ = [
 ]
 
 PLAN_BYTES_MAX = 16 << 20
+NO_FILE = "an argument with a `/` in it, or that ends in .json, names a plan file"
+NO_FILE_REMEDY = "correct the name; a release is written NAME@VERSION"
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +226,11 @@ class Planner:
         name, version = asked.name, asked.version
         if version is None or not self.releases.has(name, version):
             known = self.releases.versions(name)
+            if version is None and known:
+                raise VersionUnclear(name, known)
+            installed = self.world.components.get(name)
+            if installed is not None and installed.version == version is not None:
+                raise VersionAdopted(name, version)
             names = [f"{name}@{one}" for one in known] or [
                 f"{one}@{v}" for one in self.releases.names() for v in self.releases.versions(one)
             ]
@@ -588,16 +597,28 @@ def read_plan(path: Path) -> Plan:
             raise PlanMalformed(str(path), "it is not a regular file")
         with path.open("rb") as file:
             raw = file.read(PLAN_BYTES_MAX + 1)
+    except FileNotFoundError as error:
+        why = "there is no such file"
+        raise PlanMalformed(str(path), why, cause=NO_FILE, remedy=NO_FILE_REMEDY) from error
     except (OSError, ValueError) as error:
-        raise PlanMalformed(str(path), str(getattr(error, "strerror", error))) from error
+        why = f"it cannot be read: {getattr(error, 'strerror', error)}"
+        raise PlanMalformed(str(path), why, cause=NO_FILE, remedy=NO_FILE_REMEDY) from error
     if len(raw) > PLAN_BYTES_MAX:
         raise PlanMalformed(str(path), f"it is larger than {PLAN_BYTES_MAX} bytes")
     try:
         body = orjson.loads(raw)
-        stated = body.pop("plan_hash")
+    except ValueError as error:
+        why = f"it is no JSON: {error}" if raw else "it is empty"
+        raise PlanMalformed(str(path), why) from error
+    if not isinstance(body, dict) or "plan_hash" not in body:
+        raise PlanMalformed(str(path), "it is JSON, and no plan: it has no `plan_hash`")
+    stated = body.pop("plan_hash")
+    try:
         plan = decode(Plan, body)
-    except (ValueError, KeyError, TypeError, AttributeError, RecordUnreadable) as error:
-        raise PlanMalformed(str(path), f"{error}") from error
+    except RecordUnreadable as error:
+        raise PlanMalformed(str(path), str(error.data["found"])) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PlanMalformed(str(path), f"a value in it is of another type: {error}") from error
     if stated != plan_hash(plan):
         raise PlanMalformed(str(path), "its hash does not fit its content")
     wrong = check_whole(plan)

@@ -72,7 +72,7 @@ class ManifestInvalid(NoodleError):
         super().__init__(
             problem=f"{name} has {count}",
             cause="; ".join(problems),
-            remedy="correct them, then run the command again",
+            remedy=f"correct {'it' if len(problems) == 1 else 'them'}, then run the command again",
             data={"path": name, "problems": list(problems)},
         )
 

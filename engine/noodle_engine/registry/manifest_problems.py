@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -19,6 +19,17 @@ __all__ = ["PROBLEMS_MAX", "explain_problems"]
 PROBLEMS_MAX = 50
 
 Key = tuple[str | int, ...]
+
+_TYPES: Final = {
+    "string_type": "a text, in quotes",
+    "list_type": "a list, in brackets",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "float_type": "a number",
+}
+"""What a value of another type should have been, by the names of pydantic."""
 
 _HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*(#.*)?$")
 _ASSIGNED = re.compile(r"""\s*("[^"]*"|'[^']*'|[A-Za-z0-9_-]+(?:\s*\.\s*[A-Za-z0-9_-]+)*)\s*=""")
@@ -53,6 +64,8 @@ def _what(problem: Any, model: type[BaseModel]) -> str:
         return f"unknown key; {hint}"
     if problem["type"] == "missing":
         return "is missing"
+    if problem["type"] in _TYPES:
+        return f"it must be {_TYPES[problem['type']]}"
     message = str(problem["msg"]).removeprefix("Value error, ")
     return message[:1].lower() + message[1:]
 

@@ -6,6 +6,7 @@ module: what is valid becomes the frozen types of `manifest`.
 
 from __future__ import annotations
 
+import difflib
 import re
 import tomllib
 from pathlib import Path
@@ -375,6 +376,8 @@ def read_manifest(data: bytes, path: Path) -> ReleaseManifest:
         valid = model.model_validate(raw)
     except ValidationError as error:
         problems = explain_problems(error, model, text)
+        if model is _PlugInRelease:
+            problems = tuple(_blaming_kind(one, raw["component"]["kind"]) for one in problems)
         raise ManifestInvalid(path=path, problems=problems) from error
     return _plain(valid)
 
@@ -391,6 +394,15 @@ def _model_for(raw: dict[str, Any]) -> type[_Release]:
     component = raw.get("component")
     kind = component.get("kind") if isinstance(component, dict) else None
     return _RELEASE_OF.get(kind, _PlugInRelease) if isinstance(kind, str) else _Release
+
+
+def _blaming_kind(problem: str, kind: str) -> str:
+    """A problem in [target] that may come of a kind that is not meant: the key may be right."""
+    if " target." not in f" {problem}":
+        return problem
+    near = difflib.get_close_matches(kind, _RELEASE_OF, n=1)
+    hint = f"did you mean `{near[0]}`?" if near else f"those are {', '.join(_RELEASE_OF)}"
+    return f"{problem} (`{kind}` is none of Noodle's own kinds, a plug-in's has texts only: {hint})"
 
 
 def _plain(valid: _Release) -> ReleaseManifest:

@@ -52,7 +52,7 @@ from noodle_engine.registry.incoming import Incoming, abandoned, begin, incoming
 from noodle_engine.registry.manifest import MANIFEST_BYTES_MAX, MANIFEST_NAME, ReleaseManifest
 from noodle_engine.registry.names import check_name, parse_wanted
 from noodle_engine.registry.payloads.room import lacking
-from noodle_engine.registry.payloads.source import ReleaseSource, read_source
+from noodle_engine.registry.payloads.source import Accept, ReleaseSource, read_source
 from noodle_engine.registry.payloads.statement import (
     FilePayload,
     Payload,
@@ -154,6 +154,7 @@ class ReleaseStore:
         self,
         release: Path,
         *,
+        accept: Accept | None = None,
         stop: threading.Event | None = None,
         progress: Progress | None = None,
     ) -> Prepared:
@@ -163,6 +164,7 @@ class ReleaseStore:
         its own; no release has changed. It takes as long as reading the payload
         and writing what no earlier release of the component has, and holds the
         registry's lock for none of that. `progress` is told bytes done and in all.
+        What `accept` raises for the manifest comes before the payload is read.
 
         What a killed process left is removed. Raises ManifestInvalid,
         ReleaseUnusable, PayloadRefused, ReleaseConflict, KeyUnusable, HomeShort
@@ -170,15 +172,19 @@ class ReleaseStore:
         failure; then nothing is left of it.
         """
         try:
-            return self._prepare(release, stop, progress)
+            return self._prepare(release, accept, stop, progress)
         except CopyStopped as stopped:
             raise AddStopped(path=release) from stopped
 
     def _prepare(
-        self, release: Path, stop: threading.Event | None, progress: Progress | None
+        self,
+        release: Path,
+        accept: Accept | None,
+        stop: threading.Event | None,
+        progress: Progress | None,
     ) -> Prepared:
         publisher = load_publisher(self._key)
-        source = self.source(release, stop=stop, progress=progress)
+        source = self.source(release, accept=accept, stop=stop, progress=progress)
         notices = source.tree.notices if source.tree else ()
         known = self._known(source)
         if known is not None:
@@ -202,11 +208,12 @@ class ReleaseStore:
         self,
         release: Path,
         *,
+        accept: Accept | None = None,
         stop: threading.Event | None = None,
         progress: Progress | None = None,
     ) -> ReleaseSource:
         """Read a release's folder as `prepare` would. Raises as it does; changes nothing."""
-        return read_source(release, home=self._home, stop=stop, progress=progress)
+        return read_source(release, home=self._home, accept=accept, stop=stop, progress=progress)
 
     def publish(
         self, token: str, *, record: Callable[[Release], None] = lambda _release: None

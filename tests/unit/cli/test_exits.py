@@ -8,6 +8,8 @@ from typing import Final
 import pytest
 
 from noodle_engine.cli import exits
+from noodle_engine.cli.show.terminal import Invocation
+from noodle_engine.cli.waiting import answer_upgrade
 from noodle_engine.execute.answers.views import HoldView, JournalHead, UpgradeView
 from noodle_engine.machine.states import Direction, HoldReason, Reason, State, Status
 
@@ -77,3 +79,16 @@ def test_of_several_the_one_that_most_needs_a_look_wins() -> None:
 def test_every_code_that_a_view_gives_is_documented() -> None:
     views = [COMMITTED, HELD, OPEN, *(rolled_back(reason) for reason in Reason)]
     assert {exits.of_upgrade(view) for view in views} <= set(exits.ALL)
+
+
+@pytest.mark.parametrize("view", [rolled_back(Reason.HEALTH_FAILED), HELD, OPEN, COMMITTED])
+def test_with_quiet_only_what_is_no_success_is_told_and_on_standard_error(
+    view: UpgradeView, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = answer_upgrade(Invocation(quiet=True), view)
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert bool(told.err) is (code != exits.DONE)
+    assert answer_upgrade(Invocation(quiet=True, json=True), view) == code
+    told = capsys.readouterr()
+    assert (told.out[:1], told.err) == ("{", "")

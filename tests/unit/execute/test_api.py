@@ -24,18 +24,23 @@ from noodle_engine.execute.failures import (
     AnswerLost,
     ComponentBusy,
     HolderSilent,
+    HomeHeld,
     Interrupted,
     NothingInstalled,
     RollbackDisabled,
     SettingsRefused,
     UpgradesDisabled,
     UpgradeUnknown,
+    VersionAdopted,
+    VersionUnclear,
     WaitInterrupted,
 )
 from noodle_engine.execute.home.holder import client_of
 from noodle_engine.execute.home.service import RemoteFailure
 from noodle_engine.machine.states import HoldReason, Release, State, Status
-from noodle_engine.registry.failures import ReleaseConflict
+from noodle_engine.registry.failures import ReleaseConflict, ReleaseUnknown
+from noodle_engine.targets.failures import KindNotBuilt, KindUnknown
+from noodle_journal.errors import NoodleError
 from tests.unit.execute.site import WAIT_S_MAX, Driven, Site, hook, manifest
 
 NO_WAIT = Waiting(wait=False)
@@ -244,8 +249,9 @@ def test_a_home_that_is_locked_and_does_not_listen_is_silent(site: Site) -> None
             assert silent.value.exit_code == 9
             assert silent.value.data["holder"] == os.getpid()
             for call in (noodle.take_over, lambda: noodle.run(stop=threading.Event())):
-                with pytest.raises(HolderSilent):
+                with pytest.raises(HomeHeld) as held:
                     call()
+                assert (held.value.exit_code, held.value.data["holder"]) == (9, os.getpid())
     finally:
         lock.release()
     assert site.has("web", None)
@@ -488,6 +494,48 @@ def test_what_is_known_of_releases_and_how_they_differ(site: Site) -> None:
         assert damaged.problem is not None
 
 
+def test_what_was_adopted_has_no_release_and_the_answers_say_so(site: Site) -> None:
+    target = site.target("site")
+    (target / "var").mkdir(parents=True)
+    (target / "app.py").write_text("by hand")
+    with site.open() as noodle:
+        noodle.add(tree_release(site, "1.1.0"))
+        plan = noodle.plan_adoption("site@1.0.0", target, mutable=["var"], unmanaged=["*.pid"])
+        assert plan.plan is not None
+        view = noodle.apply(plan.plan)
+        assert view is not None
+        line = view.components[0]
+        assert (line.from_version, line.to_version) == ("unversioned", "1.0.0")
+        assert noodle.history().upgrades[0].components[0].from_version == "unversioned"
+        (row,) = noodle.components("site").components
+        assert (row.layout, row.mutable, row.unmanaged) == ("tree", ("var",), ("*.pid",))
+        with pytest.raises(VersionAdopted):
+            noodle.diff("site@1.0.0", "site@1.1.0")
+        with pytest.raises(VersionAdopted):
+            noodle.plan(["site@1.0.0"])
+        with pytest.raises(ReleaseUnknown):
+            noodle.diff("site@0.9.0", "site@1.1.0")
+        with pytest.raises(VersionUnclear):
+            noodle.plan(["site"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "failure"), [("folder", KindUnknown), ("service", KindNotBuilt)], ids=str
+)
+def test_a_version_that_nobody_can_apply_is_not_taken(
+    site: Site, kind: str, failure: type[NoodleError]
+) -> None:
+    release = tree_release(site, "1.0.0")
+    text = (release / "noodle.toml").read_text()
+    more = "\n[service]\nunit = 'site.service'\n" if kind == "service" else ""
+    (release / "noodle.toml").write_text(text.replace('"directory"', f'"{kind}"') + more)
+    with site.open() as noodle:
+        with pytest.raises(failure):
+            noodle.add(release)
+        (release / "noodle.toml").write_text(text)
+        assert noodle.add(release).components[0].releases == ("1.0.0",)
+
+
 def test_what_is_known_is_recorded_once(site: Site) -> None:
     release = tree_release(site, "1.0.0")
     with site.open() as noodle:
@@ -525,10 +573,14 @@ def test_forgetting_keeps_the_target_and_is_refused_for_what_is_open(site: Site)
     site.release("web", "1.1.0", hook("before-swap", gate.command))
     with site.open() as noodle:
         noodle.apply(["web@1.0.0"])
+        assert noodle.verify().whole
         noodle.apply(["web@1.1.0"], waiting=NO_WAIT)
         gate.wait()
         with pytest.raises(ComponentBusy):
             noodle.forget("web")
+        (row,) = noodle.verify("web").components
+        assert not row.whole, "verified, and nobody knows yet what is installed"
+        assert row.upgrade == noodle.status().open[0].upgrade
         gate.open()
     with site.open() as noodle:
         noodle.forget("web")

@@ -435,8 +435,10 @@ JUNK: dict[str, Callable[[Plan], bytes]] = {
 def test_a_file_that_is_no_plan_is_refused(site: Site, plan: Plan, name: str) -> None:
     path = site.folder / "plan.json"
     path.write_bytes(JUNK[name](plan))
-    with pytest.raises(PlanMalformed):
+    with pytest.raises(PlanMalformed) as malformed:
         read_plan(path)
+    unread = (KeyError, AttributeError)  # what those say is no sentence for a person
+    assert not isinstance(malformed.value.__cause__, unread)
 
 
 def test_a_plan_file_is_read_up_to_its_limit_only(site: Site, plan: Plan) -> None:

@@ -212,6 +212,7 @@ def test_a_plug_ins_target_keys_are_options_and_must_be_text() -> None:
     assert parse(text).options == {"reload": "soft"}
     (problem,) = problems(text.replace('"soft"', "3"))
     assert "target.reload" in problem
+    assert "nginx-site" in problem, "the kind may be what is wrong"
 
 
 def test_all_problems_are_told_at_once_each_with_line_and_key() -> None:

@@ -150,13 +150,13 @@ def list_(invocation: Invocation) -> int:
 @click.argument("name")
 @click.pass_obj
 def show(invocation: Invocation, name: str) -> int:
-    """One component: what is installed where, its releases, the kept old versions.
+    """One component: what is installed where and how, its releases, the kept old versions.
 
     Of each release: its kind, how many files a tree has, and their size.
     """
     with opened(invocation) as noodle:
         view = noodle.components(name)
-    invocation.answer(component_lines(invocation, view.components, view.known))
+    invocation.answer(component_lines(invocation, view.components, view.known, full=True))
     invocation.document(view)
     return exits.DONE
 
@@ -194,7 +194,8 @@ def verify(
 
     Says each file that is missing, changed, or has another owner or mode. Files
     that no release has are listed and are no damage. Ends with 6 if something
-    is not as it was installed. Changes nothing.
+    is not as it was installed, with 3 if only an open upgrade was in the way.
+    Changes nothing.
     """
     from noodle_engine.cli.show.verified_words import verified_lines
 
@@ -202,7 +203,9 @@ def verify(
         view = noodle.verify(name, full=full, progress=progress)
     invocation.answer(verified_lines(invocation, view, everything=everything))
     invocation.document(view)
-    return exits.DONE if view.whole else exits.NOT_TRUSTED
+    if any(not row.whole and row.upgrade is None for row in view.components):
+        return exits.NOT_TRUSTED
+    return exits.DONE if view.whole else exits.REFUSED
 
 
 @component.command(short_help="Put back what is installed.")

@@ -160,6 +160,9 @@ def _candidate_lines(path: Path, found: tuple[Candidate, ...]) -> list[str]:
         lines.append(f"    {roles.get(one.role, one.role)}")
         lines.append(f"    {clean(one.root)}")
     lines.append("")
+    if all(one.role == "target" for one in found):
+        lines.append("nothing of Noodle's is beside it: there is nothing to exchange it with")
+        return lines
     lines.append(f"next: `noodle rescue {clean(str(path))} --with CANDIDATE` exchanges it")
     return lines
 

@@ -30,8 +30,9 @@ def verified_lines(
 def _row_lines(out: Invocation, row: VerifiedRow, *, everything: bool) -> Iterator[str]:
     name = f"{clean(row.component)} {row.version or 'unversioned'}"
     if row.problem is not None:
-        yield out.style(f"{name}  cannot be looked at", "bad")
-        yield f"  {clean(row.problem)}"
+        how = "is not looked at" if row.upgrade else "cannot be looked at"
+        yield out.style(f"{name}  {how}", "warn" if row.upgrade else "bad")
+        yield f"  {out.command(clean(row.problem))}"
         return
     if row.whole:
         yield f"{name}  {out.style('as it was installed', 'good')}"

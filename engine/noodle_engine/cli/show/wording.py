@@ -139,17 +139,24 @@ def _open_lines(out: Invocation, row: UpgradeRow) -> Iterator[str]:
 
 
 def component_lines(
-    out: Invocation, rows: Sequence[ComponentRow], known: Sequence[ReleaseRow] = ()
+    out: Invocation,
+    rows: Sequence[ComponentRow],
+    known: Sequence[ReleaseRow] = (),
+    *,
+    full: bool = False,
 ) -> Iterator[str]:
     """Components: what is installed where, what could be applied, what is kept.
 
-    Of the releases in `known` it says more than the version.
+    Of the releases in `known` it says more than the version; with `full`, also how each
+    component is installed.
     """
     for row in rows:
         installed = row.installed or "not installed"
         yield f"{out.style(clean(row.name), 'strong')}  {installed}"
         if row.target:
             yield f"  target:    {clean(row.target)}"
+        if full:
+            yield from _installed_lines(row)
         if row.releases:
             yield f"  releases:  {', '.join(row.releases)}"
         for one in known:
@@ -157,6 +164,18 @@ def component_lines(
                 yield f"    {one.version}  {payload_words(one)}"
         if row.points:
             yield f"  kept old:  {', '.join(dict.fromkeys(row.points))}"
+
+
+def _installed_lines(row: ComponentRow) -> Iterator[str]:
+    if row.layout is not None:
+        words = {"tree": "a directory, exchanged whole", "link": "a link to a release"}
+        yield f"  layout:    {row.layout} ({words.get(row.layout, '')})"
+    if row.mutable:
+        yield f"  mutable:   {clean(', '.join(row.mutable))}"
+    if row.unmanaged:
+        yield f"  unmanaged: {clean(', '.join(row.unmanaged))}"
+    if row.installed is not None and row.installed not in row.releases:
+        yield "  no release is known of what is installed: it was adopted, or accepted, as it stood"
 
 
 def point_lines(view: PointsView) -> Iterator[str]:

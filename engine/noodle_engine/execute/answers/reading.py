@@ -6,6 +6,7 @@ needs no lock: it works beside a live writer, on what is committed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -25,7 +26,7 @@ from noodle_engine.execute.answers.views import (
 )
 from noodle_engine.execute.answers.wording import change_of, sentence
 from noodle_engine.execute.clock import CLOCK_JUMP_MS_MAX
-from noodle_engine.execute.failures import UpgradeUnknown
+from noodle_engine.execute.failures import UpgradeUnknown, VersionAdopted
 from noodle_engine.execute.ids import earliest_id_ms, is_upgrade_id, matching_ids
 from noodle_engine.execute.recording import Live
 from noodle_engine.machine.plan import ABSENT, Step, StepName, state_of
@@ -44,7 +45,7 @@ from noodle_engine.machine.states import (
     State,
     status_of,
 )
-from noodle_engine.machine.upgrade import Fold, Upgrade, fold, fold_upgrade, requested
+from noodle_engine.machine.upgrade import Fold, Installed, Upgrade, fold, fold_upgrade, requested
 from noodle_engine.targets.place import local_path
 from noodle_journal import Checkpoint, Kind, Record
 
@@ -57,6 +58,7 @@ __all__ = [
     "history",
     "home_view",
     "installed_attributes",
+    "refuse_adopted",
     "replay",
     "step_rows",
     "upgrade_view",
@@ -157,6 +159,16 @@ def _from_records(records: Iterable[Record]) -> Upgrade | None:
     return upgrade
 
 
+def refuse_adopted(world: Fold, wanted: str) -> None:
+    """Raise VersionAdopted if `wanted` (NAME@VERSION) is installed, or kept, without a release."""
+    name, _, version = wanted.partition("@")
+    installed = world.components.get(name)
+    has = [] if installed is None else [installed.version]
+    has += [point.version for point in world.points if point.component == name]
+    if version in has:
+        raise VersionAdopted(name, version)
+
+
 def installed_attributes(journal: JournalReader, world: Fold, name: str) -> Mapping[str, str]:
     """What was observed of an installed version when it was staged; empty if no record has it."""
     installed = world.components.get(name)
@@ -202,6 +214,9 @@ def component_rows(world: Fold, releases: Mapping[str, Sequence[str]]) -> tuple[
                 kind=installed.kind if installed else None,
                 target=str(local_path(installed.target)) if installed else None,
                 installed=(installed.version or "unversioned") if installed else None,
+                layout=installed.options.get("layout") if installed else None,
+                mutable=_listed(installed, "mutable"),
+                unmanaged=_listed(installed, "unmanaged"),
                 releases=tuple(releases.get(name, ())),
                 points=tuple(
                     point.version or "unversioned"
@@ -211,6 +226,14 @@ def component_rows(world: Fold, releases: Mapping[str, Sequence[str]]) -> tuple[
             )
         )
     return tuple(rows)
+
+
+def _listed(installed: Installed | None, option: str) -> tuple[str, ...]:
+    """A list among the options that a component was installed with."""
+    text = None if installed is None else installed.options.get(option)
+    if text is None or not text.startswith("["):
+        return ()  # nothing is installed, or the option is a plug-in's own
+    return tuple(str(one) for one in json.loads(text))
 
 
 def upgrade_view(journal: JournalReader, upgrade: Upgrade) -> UpgradeView:
@@ -232,8 +255,8 @@ def upgrade_view(journal: JournalReader, upgrade: Upgrade) -> UpgradeView:
                 name=one.name,
                 kind=one.kind,
                 target=str(local_path(one.target)),
-                from_version=one.from_version,
-                to_version=one.to_version,
+                from_version=one.from_version or _unversioned(one.root_from),
+                to_version=one.to_version or _unversioned(one.root),
                 observed=(_final(upgrade, one.name) if finished else _observed(upgrade, one.name)),
                 kept=_kept_aside(upgrade, one.name),
             )
@@ -246,6 +269,11 @@ def upgrade_view(journal: JournalReader, upgrade: Upgrade) -> UpgradeView:
         requested_ms=upgrade.requested_ms,
         finished=finished,
     )
+
+
+def _unversioned(root: str) -> str | None:
+    """What is called a version that has none: something is there, or nothing."""
+    return None if root == ABSENT else "unversioned"
 
 
 def _final(upgrade: Upgrade, name: str) -> str:
@@ -427,8 +455,8 @@ def _history_row(upgrade: Upgrade) -> HistoryRow:
                 name=one.name,
                 kind=one.kind,
                 target=str(local_path(one.target)),
-                from_version=one.from_version,
-                to_version=one.to_version,
+                from_version=one.from_version or _unversioned(one.root_from),
+                to_version=one.to_version or _unversioned(one.root),
                 observed=_final(upgrade, one.name) if ended else None,
             )
             for one in upgrade.plan.components

@@ -28,10 +28,30 @@ def verified_view(
     progress: Callable[[int, int], None] | None = None,
 ) -> VerifiedView:
     """The installed components of these names, each held against its release."""
+    busy = {
+        one.name: upgrade.id
+        for upgrade in world.upgrades.values()
+        for one in upgrade.plan.components
+    }
     rows = tuple(
-        _row(world.components[name], full=full, stop=stop, progress=progress) for name in names
+        _busy_row(world.components[name], busy[name])
+        if name in busy
+        else _row(world.components[name], full=full, stop=stop, progress=progress)
+        for name in names
     )
     return VerifiedView(whole=all(row.whole for row in rows), components=rows)
+
+
+def _busy_row(installed: Installed, upgrade: str) -> VerifiedRow:
+    """Of a component in an open upgrade: old or new may be there, and `status` says which."""
+    why = (
+        f"it is part of upgrade {upgrade}, which is not finished; `noodle status {upgrade}` says "
+        f"what is there, `noodle resume {upgrade}` ends it"
+    )
+    path = str(local_path(installed.target))
+    return VerifiedRow(
+        installed.name, installed.version, path, whole=False, problem=why, upgrade=upgrade
+    )
 
 
 def _row(

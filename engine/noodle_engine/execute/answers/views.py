@@ -147,7 +147,11 @@ class UpgradeRow:
 
 @dataclass(frozen=True, slots=True)
 class ComponentRow:
-    """One component known to the home. `installed` is null if nothing is."""
+    """One component known to the home. `installed` is null if nothing is.
+
+    Of an installed directory: its `layout` (tree or link), and the paths and patterns
+    that are no part of a release.
+    """
 
     name: str
     kind: str | None
@@ -155,6 +159,9 @@ class ComponentRow:
     installed: str | None
     releases: tuple[str, ...] = ()
     points: tuple[str, ...] = ()
+    layout: str | None = None
+    mutable: tuple[str, ...] = ()
+    unmanaged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +274,8 @@ class VerifiedRow:
 
     `differences` lead from what is installed to what is there (removed: missing);
     `left_out` counts those beyond DIFFERENCES_MAX. `extras` are paths that no
-    release has. `problem` says why it could not be looked at.
+    release has. `problem` says why it was not looked at; `upgrade` is the open upgrade
+    that is the reason.
     """
 
     component: str
@@ -281,6 +289,7 @@ class VerifiedRow:
     files_read: int = 0
     bytes_read: int = 0
     problem: str | None = None
+    upgrade: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

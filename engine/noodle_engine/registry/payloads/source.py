@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,7 +24,10 @@ from noodle_engine.registry.manifest import (
 )
 from noodle_engine.registry.payloads.tree import TreeSource, look_at
 
-__all__ = ["ReleaseSource", "read_source"]
+__all__ = ["Accept", "ReleaseSource", "read_source"]
+
+Accept = Callable[[ReleaseManifest], None]
+"""Raises for a release that nobody here could apply."""
 
 _KIND_OF_PAYLOAD: Final = {"file": ObjectKind.FILE, "directory": ObjectKind.FOLDER}
 """What the payload of a kind is; that of a kind that is not here may be either."""
@@ -51,18 +55,22 @@ def read_source(
     release: Path,
     *,
     home: Path,
+    accept: Accept | None = None,
     stop: threading.Event | None = None,
     progress: Progress | None = None,
 ) -> ReleaseSource:
     """Read the release in the folder `release` (or whose noodle.toml it is).
 
-    A payload that is a tree is read wholly. `home` may not lie in it.
+    A payload that is a tree is read wholly, once `accept` has not refused what
+    noodle.toml says. `home` may not lie in it.
 
-    Raises ManifestInvalid, ReleaseUnusable, PayloadRefused, a disk failure, or
-    CopyStopped.
+    Raises ManifestInvalid, ReleaseUnusable, PayloadRefused, what `accept` raises, a
+    disk failure, or CopyStopped.
     """
     folder = release.parent if kind_of(release) is ObjectKind.FILE else release
     text, manifest = _read_manifest(folder)
+    if accept is not None:
+        accept(manifest)
     path = _payload_of(folder, manifest)
     if kind_of(path) is ObjectKind.FILE:
         return ReleaseSource(text, manifest, path, None)
