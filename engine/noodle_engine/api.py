@@ -229,16 +229,34 @@ class Noodle:
         with self._read() as (journal, world):
             found = reading.find_upgrade(journal, world, upgrade_id)
             rows = reading.step_rows(found, journal.read_run(found.id), output=output)
-            return StepsView(found.id, rows)
+        settings = self._settled().values
+        if settings and not settings.switch("runtime_upgrade_manager.performance_monitoring"):
+            rows = tuple(replace(row, duration_ms=None) for row in rows)
+        return StepsView(found.id, rows)
 
     def history(self, *, limit: int = 20, everything: bool = False) -> HistoryView:
-        """Upgrades, newest first: at most `limit`, and at most what the settings list."""
-        settled = self._settled()
-        key = "runtime_upgrade_manager.max_upgrade_history"
-        listed = settled.values.whole(key) if settled.values else limit
-        with self._read() as (journal, _):
-            wanted = None if everything else min(limit, listed)
-            return HistoryView(reading.history(journal, wanted))
+        """Upgrades, newest first: at most `limit`, and at most what the settings list.
+
+        With `everything` all that the journal holds. `hidden_by` names the setting that
+        left older ones out.
+        """
+        from noodle_engine.execute.limits import DAY_MS
+
+        settings = self._settled().values
+        with self._read() as (journal, world):
+            if everything or settings is None:
+                rows, _ = reading.history(journal, None if everything else limit)
+                return HistoryView(rows)
+            index = settings.whole("runtime_upgrade_manager.max_upgrade_history")
+            days = settings.whole("deployment.upgrade_integration.history_days")
+            rows, cut = reading.history(
+                journal,
+                limit,
+                unfinished=world.upgrades,
+                finished_max=index,
+                since_ms=max(world.at_ms, time.time_ns() // 1_000_000) - days * DAY_MS,
+            )
+            return HistoryView(rows, cut)
 
     def components(self, name: str | None = None) -> ComponentsView:
         """What is installed or known. Raises ComponentUnknown for a name that is not."""
@@ -440,6 +458,7 @@ class Noodle:
     def _planner(
         self, journal: reading.JournalReader, world: Fold, *, take_over: bool = False
     ) -> Planner:
+        from noodle_engine.execute.limits import health_limit_ms
         from noodle_engine.execute.planning import Planner
 
         settled = self._settled()
@@ -451,6 +470,7 @@ class Noodle:
             settings_hash=values_hash(by_key),
             now_ms=lambda: time.time_ns() // 1_000_000,
             take_over=take_over,
+            health_ms=health_limit_ms(settled.values),
         )
 
     @staticmethod

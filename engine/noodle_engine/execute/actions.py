@@ -246,7 +246,7 @@ class Performer:
             attempt,
             now_ms=self.now_ms,
             wait=self.hurry.wait,
-            deadline_ms=self.now_ms() + check.within_ms,
+            deadline_ms=self.now_ms() + check.limit_ms,
         )
         if verdict.passed:
             return None, verdict.detail

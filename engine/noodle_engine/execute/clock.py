@@ -7,7 +7,7 @@ Laws
 T1. Journal time never goes back: not below the last record's, nor below what
     this clock gave before.
 T2. It advances as CLOCK_BOOTTIME does (which counts sleep), and by nothing else.
-T3. A step of the wall clock beyond CLOCK_JUMP_MS_MAX against boot time is given
+T3. A step of the wall clock beyond the bound (`jump_ms`) against boot time is given
     out once, as a Jump, and moves journal time by nothing: no window reopens,
     no soak starts again.
 """
@@ -19,10 +19,20 @@ import time
 from dataclasses import dataclass
 from typing import NamedTuple
 
-__all__ = ["CLOCK_JUMP_MS_MAX", "JournalClock", "Jump", "Reading", "Tick", "system_clock"]
+__all__ = [
+    "CLOCK_JUMP_MS",
+    "CLOCK_JUMP_MS_MAX",
+    "JournalClock",
+    "Jump",
+    "Reading",
+    "Tick",
+    "system_clock",
+]
 
-CLOCK_JUMP_MS_MAX = 60_000
-"""How far the wall clock may stray from boot time before it is a jump."""
+CLOCK_JUMP_MS = 60_000
+"""How far the wall clock may stray from boot time before it is a jump, if nothing is set."""
+CLOCK_JUMP_MS_MAX = 3_600_000
+"""And at most, whatever is set."""
 
 _APART_MS_MAX = 1_000
 _READS_MAX = 5
@@ -63,6 +73,7 @@ class JournalClock:
         *,
         last_boot_ms: int | None = None,
         known_offset_ms: int | None = None,
+        jump_ms: int = CLOCK_JUMP_MS,
     ) -> None:
         """Start at a reading, after a last record of journal time `last_ms`.
 
@@ -76,13 +87,14 @@ class JournalClock:
         then is given again.
         """
         self._lock = threading.Lock()
+        self._jump_ms = jump_ms
         self._boot_ms = boot_ms
         expected_ms = wall_ms
         if last_boot_ms is not None and boot_ms >= last_boot_ms:
             expected_ms = last_ms + boot_ms - last_boot_ms
         elif wall_ms < last_ms:
             expected_ms = last_ms
-        strayed = abs(wall_ms - expected_ms) > CLOCK_JUMP_MS_MAX
+        strayed = abs(wall_ms - expected_ms) > jump_ms
         self._at_ms = max(expected_ms if strayed else wall_ms, last_ms)
         # Where the wall clock is against boot time, as far as it is known.
         self._offset_ms = (expected_ms if strayed else wall_ms) - boot_ms
@@ -101,7 +113,7 @@ class JournalClock:
                 self._at_ms += boot_ms - self._boot_ms
                 self._boot_ms = boot_ms
             strayed_ms = wall_ms - boot_ms - self._offset_ms
-            if abs(strayed_ms) <= CLOCK_JUMP_MS_MAX:
+            if abs(strayed_ms) <= self._jump_ms:
                 return Tick(self._at_ms)
             self._offset_ms += strayed_ms
             return Tick(self._at_ms, Jump(strayed_ms, wall_ms, self._at_ms))

@@ -30,6 +30,7 @@ from noodle_engine.execute.driving import Control, Driving
 from noodle_engine.execute.failures import RequestRefused, UpgradeUnknown
 from noodle_engine.execute.home.layout import Home
 from noodle_engine.execute.home.settings import settings_from_journal
+from noodle_engine.execute.limits import back_limit_ms, total_limit_ms
 from noodle_engine.execute.live_clock import ClockMark, LiveClock
 from noodle_engine.execute.planning import check_free, check_versions
 from noodle_engine.execute.recording import Heard, Live, Recorder, StepProgress
@@ -67,8 +68,6 @@ __all__ = ["Engine", "Heard", "kind_of"]
 TIMER_RETRY_MS = 5_000
 """When a deadline that could not be recorded is told again."""
 
-_LIMIT: Final = "runtime_upgrade_manager.default_timeout"
-_BACK_LIMIT: Final = "deployment.coordination.rollback_timeout"
 _AT_ONCE: Final = "runtime_upgrade_manager.max_concurrent_upgrades"
 _KINDS: dict[str, Kind] = {kind.label: kind for kind in Kind}
 
@@ -277,8 +276,7 @@ class Engine:
         ]
         back = plan.direction is Direction.BACK
         if not back:
-            limit_ms = settings_from_journal(settings).whole(_LIMIT) * 1000
-            due = self.clock.now_ms() + limit_ms
+            due = self.clock.now_ms() + total_limit_ms(settings_from_journal(settings))
             events.append(TimerSet(TOTAL_TIMER, due, Message.TIMER_DUE.value))
         self.append(events, actor=actor, upgrade=upgrade, going_back=back)
 
@@ -401,13 +399,13 @@ class Engine:
         settings = self.settings_of(upgrade)
         now = self.clock.now_ms()
         if any(_begins_back(upgrade, event) for event in events):
-            due = now + settings.whole(_BACK_LIMIT) * 1000
+            due = now + back_limit_ms(settings, upgrade.plan.direction)
             return TimerSet(BACK_TIMER, due, Message.TIMER_DUE.value)
         released = any(
             isinstance(event, Transition) and event.message is Message.RELEASE for event in events
         )
         if released and upgrade.plan.direction is Direction.FORWARD:
-            due = now + settings.whole(_LIMIT) * 1000
+            due = now + total_limit_ms(settings)
             return TimerSet(TOTAL_TIMER, due, Message.TIMER_DUE.value)
         return None
 

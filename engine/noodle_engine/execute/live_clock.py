@@ -17,7 +17,7 @@ from typing import Self
 
 import orjson
 
-from noodle_engine.execute.clock import JournalClock, Jump, Reading, system_clock
+from noodle_engine.execute.clock import CLOCK_JUMP_MS, JournalClock, Jump, Reading, system_clock
 from noodle_engine.execute.commands.processes import boot_id
 
 __all__ = ["ClockMark", "LiveClock"]
@@ -63,8 +63,11 @@ class LiveClock:
         self,
         read: Callable[[], Reading] = system_clock,
         boot: Callable[[], str] = boot_id,
+        *,
+        jump_ms: int = CLOCK_JUMP_MS,
     ) -> None:
         self._read = read
+        self._jump_ms = jump_ms
         self._boot = boot
         self._guard = threading.Lock()
         self._jump: Jump | None = None
@@ -84,6 +87,7 @@ class LiveClock:
             last_ms,
             last_boot_ms=None if same is None else last_ms - same.journal_offset_ms,
             known_offset_ms=None if same is None else same.wall_offset_ms,
+            jump_ms=self._jump_ms,
         )
         self.now_ms()
 

@@ -40,8 +40,10 @@ from noodle_engine.machine.failures import RecordUnreadable
 from noodle_engine.machine.plan import (
     ABSENT,
     COMPONENTS_MAX,
+    HEALTH_MS_MAX,
     PLAN_FORMAT,
     Diff,
+    HealthCheck,
     Needs,
     Plan,
     PlanComponent,
@@ -98,7 +100,8 @@ class _Piece:
 class Planner:
     """Builds plans against one state of the world.
 
-    `now_ms` stamps the plan; `settings_hash` is what it would run under.
+    `now_ms` stamps the plan; `settings_hash` is what it would run under. A health check
+    whose manifest does not say how long it has gets `health_ms`.
     """
 
     world: Fold
@@ -107,6 +110,7 @@ class Planner:
     settings_hash: str
     now_ms: Callable[[], int]
     take_over: bool = False
+    health_ms: int = HEALTH_MS_MAX
 
     def forward(self, wanted: Sequence[str], remove: Sequence[str] = ()) -> Planned:
         """A plan to the wanted versions, and to none for what is removed.
@@ -214,7 +218,7 @@ class Planner:
             to_version=point.version,
             source=point.location,
             point=point.upgrade,
-            health=manifest.health if manifest else (),
+            health=self._bounded(manifest.health) if manifest else (),
             hooks=(*(hooked.hooks if hooked else ()), *found.hooks),
             critical=hooked.critical if hooked else False,
             options=dict(found.options if found.options is not None else options),
@@ -289,11 +293,18 @@ class Planner:
             to_version=manifest.version,
             source=path_text(str(release.payload)),
             critical=manifest.critical,
-            health=manifest.health,
+            health=self._bounded(manifest.health),
             hooks=(*manifest.hooks, *found.hooks),
             options=dict(found.options if found.options is not None else manifest.options),
         )
         return _Piece(component, found)
+
+    def _bounded(self, checks: Sequence[HealthCheck]) -> tuple[HealthCheck, ...]:
+        """Health checks as a plan has them: each says how long it has."""
+        return tuple(
+            replace(check, within_ms=self.health_ms) if check.within_ms is None else check
+            for check in checks
+        )
 
     def _removal(self, name: str) -> _Piece:
         installed = self.world.components.get(name)

@@ -24,6 +24,7 @@ import orjson
 
 from noodle_engine.execute.answers.views import CollectedView, PointLeft, PointRow
 from noodle_engine.execute.failures import PointsFull
+from noodle_engine.execute.limits import DAY_MS
 from noodle_engine.machine.codec import encode
 from noodle_engine.machine.plan import Plan
 from noodle_engine.machine.records import Noted
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["POINTS_BYTES_MAX", "check_room", "collect", "expired", "point_row"]
 
-DAY_MS = 86_400_000
 POINTS_BYTES_MAX = 8 * 1024 * 1024
 """What the kept old versions may take of a `state` record, which has 16 MiB: about
 twenty thousand of them, or a few hundred whose paths are as long as paths can be."""

@@ -20,6 +20,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from noodle_engine.machine.codec import JsonValue, encode
 from noodle_engine.machine.states import Direction, State
@@ -27,6 +28,7 @@ from noodle_engine.machine.states import Direction, State
 __all__ = [
     "ABSENT",
     "COMPONENTS_MAX",
+    "HEALTH_MS_MAX",
     "PLAN_FORMAT",
     "Diff",
     "HealthCheck",
@@ -109,11 +111,16 @@ def state_of(name: StepName) -> State:
     return _STATE_OF[name]
 
 
+HEALTH_MS_MAX: Final = 300_000
+"""How long a health check has of which neither manifest nor settings say it."""
+
+
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """One check that must pass `passes` times in a row within `within_ms`.
+    """One check that must pass `passes` times in a row within `limit_ms`.
 
-    Exactly one of http, command, tcp and file is set.
+    Exactly one of http, command, tcp and file is set. `within_ms` is None where a
+    manifest says nothing; in a plan it is a number.
     """
 
     http: str | None = None
@@ -125,7 +132,12 @@ class HealthCheck:
     passes: int = 3
     interval_ms: int = 1000
     timeout_ms: int = 5000
-    within_ms: int = 300_000
+    within_ms: int | None = None
+
+    @property
+    def limit_ms(self) -> int:
+        """How long it has."""
+        return HEALTH_MS_MAX if self.within_ms is None else self.within_ms
 
 
 @dataclass(frozen=True, slots=True)

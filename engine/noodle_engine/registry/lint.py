@@ -77,7 +77,7 @@ def _on_tree(manifest: ReleaseManifest, tree: TreeManifest) -> Iterator[str]:
 
 def _on_check(index: int, check: HealthCheck) -> list[str]:
     least = (check.passes - 1) * check.interval_ms
-    if least < check.within_ms:
+    if least < check.limit_ms:
         return []
-    spare = f"{check.passes} passes take at least {least} ms, and it has {check.within_ms}"
+    spare = f"{check.passes} passes take at least {least} ms, and it has {check.limit_ms}"
     return [f"health[{index}] always fails: {spare}"]

@@ -192,7 +192,7 @@ class _Health(_Strict):
     passes: Annotated[int, Field(ge=1, le=1000)] = 3
     interval: Annotated[float, Field(ge=0, le=SECONDS_MAX, allow_inf_nan=False)] = 1.0
     timeout: Seconds = 5.0
-    within: Seconds = 300.0
+    within: Seconds | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> _Health:
@@ -218,7 +218,7 @@ class _Health(_Strict):
             passes=self.passes,
             interval_ms=_ms(self.interval),
             timeout_ms=_ms(self.timeout),
-            within_ms=_ms(self.within),
+            within_ms=None if self.within is None else _ms(self.within),
         )
 
 

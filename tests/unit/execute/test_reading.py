@@ -310,7 +310,7 @@ def test_a_long_journal_is_read_only_as_far_as_an_answer_needs(site: Site) -> No
         assert cost("7ZZZZZ") < 3  # nothing is as late as that
 
         counting = Counting(driven.engine.journal)
-        assert len(reading.history(counting, 20)) == 20
+        assert len(reading.history(counting, 20)[0]) == 20
         assert len(counting.read_records) < 20 * 4 + 2
     finally:
         driven.close()

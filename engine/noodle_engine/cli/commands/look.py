@@ -67,7 +67,7 @@ def history(invocation: Invocation, limit: int, everything: bool) -> int:  # noq
     """Upgrades, newest first, and how each ended."""
     with opened(invocation) as noodle:
         view = noodle.history(limit=limit, everything=everything)
-    invocation.answer(history_lines(invocation, view.upgrades))
+    invocation.answer(history_lines(invocation, view))
     invocation.document(view)
     return exits.DONE
 

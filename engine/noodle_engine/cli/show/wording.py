@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         CollectedView,
         ComponentLine,
         ComponentRow,
-        HistoryRow,
+        HistoryView,
         HomeView,
         PointRow,
         PointsView,
@@ -315,11 +315,11 @@ def steps_lines(out: Invocation, view: StepsView) -> Iterator[str]:
                 yield f"       | {clean(line)}"
 
 
-def history_lines(out: Invocation, rows: Sequence[HistoryRow]) -> Iterator[str]:
+def history_lines(out: Invocation, view: HistoryView) -> Iterator[str]:
     """Upgrades, newest first."""
-    if not rows:
+    if not view.upgrades and view.hidden_by is None:
         yield "nothing was upgraded yet"
-    for row in rows:
+    for row in view.upgrades:
         state = out.style(_plain(row.state.value), _STATE_STYLE.get(row.state.value, "warn"))
         reason = f" ({_plain(row.reason.value)})" if row.reason else ""
         way = "back: " if row.direction == "back" else ""
@@ -328,6 +328,8 @@ def history_lines(out: Invocation, rows: Sequence[HistoryRow]) -> Iterator[str]:
         if out.verbose:
             ended = moment(row.ended_ms) if row.ended_ms is not None else "still open"
             yield f"    by {clean(row.actor)}, ended {ended}"
+    if view.hidden_by is not None:
+        yield out.style(f"older ones: `noodle history --all` ({view.hidden_by})", "faint")
 
 
 def _plain(word: str) -> str:

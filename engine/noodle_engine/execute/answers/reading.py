@@ -429,16 +429,40 @@ def _step_row(
     )
 
 
-def history(journal: JournalReader, limit: int | None) -> tuple[HistoryRow, ...]:
-    """Upgrades, newest request first; all of them if there is no limit."""
+def history(
+    journal: JournalReader,
+    limit: int | None,
+    *,
+    unfinished: Iterable[str] = (),
+    finished_max: int | None = None,
+    since_ms: int | None = None,
+) -> tuple[tuple[HistoryRow, ...], str | None]:
+    """Upgrades, newest request first; and the setting that left out an older one.
+
+    At most `limit`; of those that ended at most `finished_max`, and only those that were
+    requested at `since_ms` or later. `unfinished` are always among them: the ids of all
+    that are open.
+    """
     rows: list[HistoryRow] = []
+    waited_for = set(unfinished)
+    cut: str | None = None
     for record in journal.read_back(journal.size, Kind.UPGRADE_REQUESTED):
-        if limit is not None and len(rows) >= limit:
+        if (limit is not None and len(rows) >= limit) or (cut is not None and not waited_for):
             break
-        upgrade = _from_records(journal.read_run(str(record.body["upgrade"])))
+        name = str(record.body["upgrade"])
+        if name not in waited_for and cut is None:
+            finished = sum(row.ended_ms is not None for row in rows)
+            if since_ms is not None and record.at_ns // 1_000_000 < since_ms:
+                cut = "deployment.upgrade_integration.history_days"
+            elif finished_max is not None and finished >= finished_max:
+                cut = "runtime_upgrade_manager.max_upgrade_history"
+        if cut is not None and name not in waited_for:
+            continue
+        waited_for.discard(name)
+        upgrade = _from_records(journal.read_run(name))
         if upgrade is not None:
             rows.append(_history_row(upgrade))
-    return tuple(rows)
+    return tuple(rows), cut
 
 
 def _history_row(upgrade: Upgrade) -> HistoryRow:

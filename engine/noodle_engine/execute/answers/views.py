@@ -327,9 +327,10 @@ class HistoryRow:
 
 @dataclass(frozen=True, slots=True)
 class HistoryView:
-    """The answer of history."""
+    """The answer of history. `hidden_by` is the setting that left older ones out."""
 
     upgrades: tuple[HistoryRow, ...]
+    hidden_by: str | None = None
     format: int = FORMAT
 
 

@@ -7,7 +7,7 @@ Laws
 H1. Only an answer that was seen and is right passes. No answer, another answer,
     a late one or no data never does.
 H2. A watch passes when `passes` attempts in a row did, the last one ended in
-    time; it ends by itself, within the check's `within_ms` and the deadline,
+    time; it ends by itself, within the check's `limit_ms` and the deadline,
     also when the clock stands still.
 H3. An attempt changes nothing of the target but what the checked program itself
     does when asked. Redirects and proxies are not followed: what is checked is
@@ -99,13 +99,13 @@ def watch(
     `deadline_ms` is in the time of `now_ms`. At least one attempt is made. The
     last may outlast the end by its own time-out; it then counts for nothing.
     """
-    end_ms = min(now_ms() + check.within_ms, deadline_ms)
+    end_ms = min(now_ms() + check.limit_ms, deadline_ms)
     interval_ms = max(check.interval_ms, INTERVAL_MS_MIN)
     needed = max(check.passes, 1)
     in_a_row = 0
     attempts = 0
     last = Attempt(passed=False, detail="there was no attempt")
-    for attempts in range(1, max(check.within_ms, 0) // interval_ms + needed + 1):
+    for attempts in range(1, max(check.limit_ms, 0) // interval_ms + needed + 1):
         last = attempt()
         if now_ms() > end_ms:
             break

@@ -59,6 +59,15 @@ def open_reader(
     return reader, lambda: live_of(reader.load())
 
 
+def _clock(settled: Settled) -> LiveClock:
+    """The kernel's clocks, with the bound that the settings have."""
+    from noodle_engine.execute.live_clock import LiveClock  # noqa: PLC0415
+
+    if settled.values is None:
+        return LiveClock()
+    return LiveClock(jump_ms=round(settled.values.number("noodle.clock_bound") * 1000))
+
+
 def open_engine(
     home: Home,
     lock: FileLock,
@@ -78,7 +87,6 @@ def open_engine(
     """
     # Most commands only read: they do not pay for the writer and the driver.
     from noodle_engine.execute.engine import Engine  # noqa: PLC0415
-    from noodle_engine.execute.live_clock import LiveClock  # noqa: PLC0415
     from noodle_journal import Identity, Journal  # noqa: PLC0415
 
     opened: Journal | None = None
@@ -90,7 +98,7 @@ def open_engine(
             if settled.values
             else EPOCH_SECONDS_DEFAULT
         )
-        engine = Engine(home, lock, clock or LiveClock(), ReleaseStore(home.path))
+        engine = Engine(home, lock, clock or _clock(settled), ReleaseStore(home.path))
         opened = Journal.open(
             home.path,
             master_key=key,

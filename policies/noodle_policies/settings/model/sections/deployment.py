@@ -62,6 +62,7 @@ class UpgradeIntegration(Section):
         "How many days back `history` lists; `history --all` reads the whole journal",
         live=True,
         variables="NOODLE_DEPLOYMENT_UPGRADE_HISTORY_DAYS",
+        reader="noodle_engine.api",
     )
 
 
@@ -258,10 +259,13 @@ class Coordination(Section):
     rollback_timeout: int = seconds(
         600,
         "How long a whole way back may take; then an alert and exit 5, and `resume` goes on",
-        reader="noodle_engine.execute.engine",
+        reader="noodle_engine.execute.limits",
     )
     health_check_timeout: int = seconds(
-        300, "How long an instance has for three passed health checks in a row"
+        300,
+        "How long an instance has to pass its health checks often enough in a row, where its "
+        "manifest does not say so",
+        reader="noodle_engine.execute.limits",
     )
     retry_attempts: int = whole(
         3, "How many more tries an instance gets before it counts as failed", low=0, high=100

@@ -62,7 +62,7 @@ class RuntimeUpgradeManager(Section):
         "The total limit of an upgrade for which no strategy has its own; then it is undone",
         variables="NOODLE_UPGRADE_TIMEOUT",
         twin="default_timeout",
-        reader="noodle_engine.execute.engine",
+        reader="noodle_engine.execute.limits",
     )
     max_upgrade_history: int = count(
         1000,
@@ -84,7 +84,9 @@ class RuntimeUpgradeManager(Section):
     metrics_collection: bool = switch(True, "Whether the engine's own series stand in /metrics")
     performance_monitoring: bool = switch(
         True,
-        "Whether how long steps took is kept. Off: `steps` shows none",
+        "Whether `steps` shows how long each step took",
+        live=True,
+        reader="noodle_engine.api",
     )
 
 
@@ -248,7 +250,11 @@ class RollbackStrategies(Section):
         rests_on=_ROLLBACK,
     )
     rollback_timeout: int = seconds(
-        300, "How long a whole rollback on one node may take", rests_on=_ROLLBACK
+        300,
+        "How long the rollback of a committed upgrade may take; then an alert and exit 5, and "
+        "`resume` goes on",
+        rests_on=_ROLLBACK,
+        reader="noodle_engine.execute.limits",
     )
     validation_after_rollback: bool = switch(
         True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from noodle_policies.settings.model.section import Section, seconds
+from noodle_policies.settings.model.section import Section, number
 
 __all__ = ["Own"]
 
@@ -10,8 +10,12 @@ __all__ = ["Own"]
 class Own(Section):
     """What the other sections have no key for."""
 
-    clock_bound: float = seconds(
+    clock_bound: float = number(
         60.0,
         "By how much the wall clock may stray from the machine's own clock before it counts as "
         "set anew; journal time then goes on as the machine's clock does",
+        low=1.0,
+        high=3600.0,
+        unit="s",
+        reader="noodle_engine.execute.home.opening",
     )

@@ -185,7 +185,10 @@ class Immediate(Section):
     """All at once."""
 
     timeout: int = seconds(
-        60, "The total limit of an upgrade with strategy immediate", general=_TIMEOUT
+        60,
+        "The total limit of an upgrade with strategy immediate; then it is undone",
+        general=_TIMEOUT,
+        reader="noodle_engine.execute.limits",
     )
     rollback_on_failure: bool = switch(True, _BACK_ON_FAILURE)
 
@@ -194,7 +197,10 @@ class Gradual(Section):
     """A tenth at a time."""
 
     timeout: int = seconds(
-        300, "The total limit of an upgrade with strategy gradual", general=_TIMEOUT
+        300,
+        "The total limit of an upgrade with strategy gradual; then it is undone",
+        general=_TIMEOUT,
+        reader="noodle_engine.execute.limits",
     )
     rollback_percentage: int = percent(
         10,
@@ -208,7 +214,10 @@ class BlueGreen(Section):
     """The new beside the old, and one switch."""
 
     timeout: int = seconds(
-        600, "The total limit of an upgrade with strategy blue_green", general=_TIMEOUT
+        600,
+        "The total limit of an upgrade with strategy blue_green; then it is undone",
+        general=_TIMEOUT,
+        reader="noodle_engine.execute.limits",
     )
     switchback_delay: int = seconds(
         30, "How long the old instances keep running after the switch", zero=True
@@ -249,7 +258,9 @@ class Strategies(Section):
     """How an upgrade reaches instances and traffic."""
 
     default_strategy: Strategy = choice(
-        "gradual", "The strategy where neither a request nor a deployment policy names one"
+        "gradual",
+        "The strategy where neither a request nor a deployment policy names one",
+        reader="noodle_engine.execute.limits",
     )
     strategy_configs: StrategyConfigs = section(StrategyConfigs)
 
