@@ -32,6 +32,7 @@ from noodle_engine.machine.decide import (
     StepResult,
     TurnBack,
     advance,
+    after,
     decide,
     note,
 )
@@ -60,7 +61,8 @@ class Control:
     """How others speak to a driven upgrade.
 
     `mutex` orders its records. `leaving` ends it after the running step, as
-    each of `interrupts` does once it is set; `stop` ends a running forward
+    each of `interrupts` does once it is set, but never while somebody who writes
+    a target stands still; `stop` ends a running forward
     step, `hurry` only a wait between checks. `idle`: it has looked for the
     last time, and has nothing more to do.
     """
@@ -172,7 +174,7 @@ class Driving:
         with self._control.mutex:
             upgrade = self._engine.open_upgrade(self._upgrade)
             now = self._engine.clock.now_ms()
-            if self._control.leaving:
+            if self._control.leaving and not self._is_no_place_to_leave(upgrade, said):
                 if not (isinstance(said, StepResult) and said.stopped):
                     self._engine.record(upgrade, note(upgrade, said, now), self._actor)
                 return None
@@ -180,6 +182,12 @@ class Driving:
                 return self._commit(upgrade, decide(upgrade, said, now))
             except JournalFull:
                 return self._turn_back_on_full_disk(upgrade, said)
+
+    def _is_no_place_to_leave(self, upgrade: Upgrade, said: Said) -> bool:
+        """Whether somebody stands still for the exchange that is under way."""
+        now = self._engine.clock.now_ms()
+        then = after(upgrade, note(upgrade, said, now), now)
+        return then.hold is None and bool(then.writers_stopped)
 
     def close(self) -> None:
         """Give the target locks up."""

@@ -64,6 +64,7 @@ __all__ = [
     "TurnBack",
     "Unpause",
     "advance",
+    "after",
     "decide",
     "note",
     "undo_order",
@@ -142,7 +143,7 @@ class ReleaseHold:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Stop going on after the step that runs."""
+    """Stop going on after the step that runs, or once who was stopped for it writes again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +181,7 @@ def decide(upgrade: Upgrade, said: Said, now_ms: int) -> Decision:
     Raises MessageRefused, and decides nothing, if the table refuses it.
     """
     noted = note(upgrade, said, now_ms)
-    then = _after(upgrade, noted, now_ms)
+    then = after(upgrade, noted, now_ms)
     onward = advance(then, now_ms)
     return Decision((*noted, *onward.events), onward.action, onward.upgrade)
 
@@ -221,9 +222,9 @@ def advance(upgrade: Upgrade, now_ms: int) -> Decision:
         if isinstance(following, Do):
             intent = _intent(upgrade, following)
             events.append(intent)
-            return Decision(tuple(events), following, _after(upgrade, (intent,), now_ms))
+            return Decision(tuple(events), following, after(upgrade, (intent,), now_ms))
         events.append(following)
-        upgrade = _after(upgrade, (following,), now_ms)
+        upgrade = after(upgrade, (following,), now_ms)
     raise InvariantBroken(law="D1", found="the table of moves does not end")
 
 
@@ -310,7 +311,7 @@ def _following(upgrade: Upgrade) -> Action | Transition | None:
     doubtful = [step for step in upgrade.plan.steps if upgrade.step(step.id).in_doubt]
     if doubtful:
         return Probe(doubtful[0])
-    if upgrade.paused:
+    if upgrade.paused and not upgrade.writers_stopped:
         return None
     left = upgrade.steps_left
     if left:
@@ -345,7 +346,7 @@ def _intent(upgrade: Upgrade, action: Do) -> StepIntent:
     )
 
 
-def _after(upgrade: Upgrade, events: tuple[Event, ...], now_ms: int) -> Upgrade:
+def after(upgrade: Upgrade, events: tuple[Event, ...], now_ms: int) -> Upgrade:
     """The upgrade as the fold will have it once the events are recorded."""
     for event in events:
         upgrade = fold_upgrade(upgrade, Entry(event, "", now_ms, upgrade.id))

@@ -158,6 +158,33 @@ class Upgrade:
         )
 
     @property
+    def writers_stopped(self) -> tuple[str, ...]:
+        """The components whose target's writers were stopped and not started again.
+
+        No place to stop at: whoever waits for them waits as long.
+        """
+        return tuple(
+            step.component
+            for step in self.plan.steps
+            if step.name is StepName.QUIESCE
+            and self.state not in TERMINAL
+            and self._stands_still(step)
+        )
+
+    def _stands_still(self, stopping: Step) -> bool:
+        stop = self.step(stopping.id)
+        after = [step for step in self.plan.steps if step.component == stopping.component]
+        # Of what is removed nobody is started: then they need not wait for more than the exchange.
+        ends = [step for step in after if step.name is StepName.UNQUIESCE] or [
+            step for step in after if step.name is StepName.SWAP
+        ]
+        started = all(self.step(step.id).outcome is Outcome.DONE for step in ends)
+        if not self.undoing:
+            return stop.outcome is Outcome.DONE and not started
+        stopped = any(self.step(step.id).taken_back for step in ends)
+        return not stop.taken_back and stop.attempt > 0 and (stopped or not started)
+
+    @property
     def steps_left(self) -> tuple[Step, ...]:
         """The steps of the state it is in that are not done yet, in order.
 

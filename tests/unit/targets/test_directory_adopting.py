@@ -255,3 +255,15 @@ def test_what_was_adopted_once_and_forgotten_is_adopted_again(adopting: Adopting
     assert looked.root == again.plan.root_from
     again.until(FORWARD[-1])
     assert through(again.path) == before
+
+
+def test_data_of_an_earlier_time_is_in_the_way_before_anything(
+    tmp_path: Path, layouts: tuple[str, str]
+) -> None:
+    """As when a forgotten tree was copied over by hand: nothing is written over."""
+    adopting = Adopting(tmp_path, *layouts, ["uploads/"]).begin()
+    adopting.until(FORWARD[-1])
+    (adopting.path / "uploads").unlink()
+    write_tree(adopting.path, {"uploads/other.txt": b"of a copy"})
+    with pytest.raises(TreeNotAdopted, match="data/uploads already"):
+        adopting.begin()

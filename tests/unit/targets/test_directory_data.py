@@ -629,6 +629,44 @@ def test_data_outlasts_a_removal(tmp_path: Path, layout: str) -> None:
         from_version=None,
         upgrade="01" + "Z" * 24,
     )
+    assert any("comes from the version" in one for one in again.plan.notices)
     again.until(StepName.CLEAN_COMMITTED)
     assert (again.path / "app.py").read_bytes() == b"new!"
     assert read(again.path, WRITTEN) == WRITTEN
+
+
+@layouts
+def test_an_older_version_than_the_removed_one_comes_with_its_own_data_and_says_so(
+    tmp_path: Path, layout: str
+) -> None:
+    site = upgrade(tmp_path, layout)
+    site.until(StepName.RECHECK)
+    kept = site.do(StepName.POINT)
+    site.do(StepName.CLEAN_COMMITTED)
+    write(site.path, LATER)
+    gone = TreeSite(
+        tmp_path,
+        layout,
+        old=None,
+        new=None,
+        options=INSIDE,
+        installed=known(site),
+        from_version="1.1.0",
+        upgrade="01" + "Y" * 24,
+    )
+    gone.until(StepName.RECHECK)
+    removed = gone.do(StepName.POINT)
+    told = {}
+    for one in (kept, removed):
+        back = TreeSite(
+            tmp_path,
+            layout,
+            old=None,
+            new=None,
+            options=INSIDE,
+            point=Source(location_of(one), one.attributes["content"], point=True),
+            from_version=None,
+            upgrade="01" + "Z" * 24,
+        )
+        told[location_of(one)] = any("comes as it was kept" in text for text in back.plan.notices)
+    assert told == {location_of(kept): True, location_of(removed): False}

@@ -227,6 +227,8 @@ def upgrade_lines(out: Invocation, view: UpgradeView) -> Iterator[str]:
         yield f"  step:    {clean(view.step.id)} ({view.step.state})"
     if view.hold is not None:
         yield from _hold_lines(view)
+    if view.writers_stopped:
+        yield f"  stopped: who writes {clean(', '.join(view.writers_stopped))}, until it goes on"
     if view.waiting is not None and view.waiting.until_ms is not None:
         yield f"  limit:   {moment(view.waiting.until_ms)}, then it is taken back"
     if view.allowed:

@@ -268,6 +268,7 @@ def upgrade_view(journal: JournalReader, upgrade: Upgrade) -> UpgradeView:
         plan_hash=upgrade.plan_hash,
         requested_ms=upgrade.requested_ms,
         finished=finished,
+        writers_stopped=upgrade.writers_stopped,
     )
 
 

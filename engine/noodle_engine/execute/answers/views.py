@@ -110,7 +110,10 @@ class StepRow:
 
 @dataclass(frozen=True, slots=True)
 class UpgradeView:
-    """One upgrade: the answer of apply, rollback, resume, abort and status ID."""
+    """One upgrade: the answer of apply, rollback, resume, abort and status ID.
+
+    `writers_stopped` are components whose `quiesce` has run and whose `unquiesce` has not.
+    """
 
     upgrade: str
     state: State
@@ -128,6 +131,7 @@ class UpgradeView:
     plan_hash: str
     requested_ms: int
     finished: bool
+    writers_stopped: tuple[str, ...] = ()
     format: int = FORMAT
 
 

@@ -110,6 +110,14 @@ def refuse_unfit(place: Place, had: str, options: TreeOptions, manifest: TreeMan
                 cause="a mutable path that is adopted is moved to where it lives once",
                 remedy="correct the path; a release can declare paths that are still to come",
             )
+        outside = place.data / os.fsdecode(path)
+        if not leads_to_data(place, there, path) and kind_of(outside) is not ObjectKind.ABSENT:
+            raise TreeNotAdopted(
+                path=place.path,
+                problem=f"there is something at {path_text(str(outside))} already",
+                cause="what is adopted as mutable is moved there; this is data of an earlier time",
+                remedy="move it to where it is kept, or put it in place of what is in the tree",
+            )
         if kind is ObjectKind.LINK:
             text = os.fsencode(link_text(there))
             if not text.startswith(b"/") and not leads_to_data(place, there, path):

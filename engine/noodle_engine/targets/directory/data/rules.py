@@ -28,6 +28,7 @@ from noodle_engine.targets.place import Place
 __all__ = [
     "QUIESCE_MS_MAX",
     "around_exchange",
+    "data_of_removed",
     "data_that_goes",
     "leads_to_data",
     "refuse_data",
@@ -134,7 +135,29 @@ def data_that_goes(options: TreeOptions, tree: Path) -> Iterator[str]:
     if count:
         yield (
             f"its data inside ({', '.join(map(name_text, options.mutable))}: {size} bytes) goes "
-            "with it into the kept version; a rollback, or an install, brings it back"
+            "with it into the kept version; a rollback, or an install with that data, brings it "
+            "back"
+        )
+
+
+def data_of_removed(options: TreeOptions, place: Place, *, coming: Path | None) -> Iterator[str]:
+    """What becomes of the data of a version that was removed, where nothing is now.
+
+    `coming` is a kept tree that is put in place as it is; without, a release is installed,
+    and gets the data of the version that was removed last.
+    """
+    removed = newest_kept(place)
+    if removed is None or not options.quiesce or removed == coming:
+        return
+    there = [path for path in options.mutable if at_path(removed, path) is not None]
+    if not there:
+        return
+    if coming is None:
+        yield f"its data at {named(there)} comes from the version that was removed last"
+    else:
+        yield (
+            f"its data at {named(there)} comes as it was kept: newer is with the version that was "
+            "removed last; roll back to that one first, and then to this"
         )
 
 

@@ -23,6 +23,7 @@ from noodle_engine.targets.directory.data import repairing
 from noodle_engine.targets.directory.data.back import way_back, with_installed_data
 from noodle_engine.targets.directory.data.rules import (
     around_exchange,
+    data_of_removed,
     data_that_goes,
     refuse_data,
     refuse_elsewhere,
@@ -92,6 +93,9 @@ def plan_directory(request: TargetRequest, place: Place, reader: Reader) -> Targ
                 refuse_unmovable(request.component, place, live, back.carried, point)
             notices += back.notices
             options, text = back.options, back.text
+        else:
+            coming = tree_at(place.parent, source.path)
+            notices += data_of_removed(options, place, coming=coming)
         changes = compare(old, new)
         return TargetPlan(
             root_from=found.root,
@@ -121,6 +125,8 @@ def plan_directory(request: TargetRequest, place: Place, reader: Reader) -> Targ
     changes = compare(old, new)
     if request.repair:
         changes = repairing.without_data_links(place, options, changes)
+    if found.is_absent:
+        notices += data_of_removed(options, place, coming=None)
     copied, shared, inodes = to_write(place, reader, source, old=old, new=new)
     needs = needs_of(place, new, *sized_with_data(place, found, options, copied, inodes))
     refuse_short(place, needs)
