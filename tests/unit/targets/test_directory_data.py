@@ -629,7 +629,7 @@ def test_data_outlasts_a_removal(tmp_path: Path, layout: str) -> None:
         from_version=None,
         upgrade="01" + "Z" * 24,
     )
-    assert any("comes from the version" in one for one in again.plan.notices)
+    assert any("comes from the version kept last" in one for one in again.plan.notices)
     again.until(StepName.CLEAN_COMMITTED)
     assert (again.path / "app.py").read_bytes() == b"new!"
     assert read(again.path, WRITTEN) == WRITTEN

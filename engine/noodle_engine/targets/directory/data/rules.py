@@ -153,7 +153,7 @@ def data_of_removed(options: TreeOptions, place: Place, *, coming: Path | None) 
     if not there:
         return
     if coming is None:
-        yield f"its data at {named(there)} comes from the version that was removed last"
+        yield f"its data at {named(there)} comes from the version kept last, as it was then"
     else:
         yield (
             f"its data at {named(there)} comes as it was kept: newer is with the version that was "
