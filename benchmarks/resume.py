@@ -99,7 +99,7 @@ def resumed_ms(folder: Path, count: int) -> float:
 
 def request_all(home: Home, plans: Sequence[Plan]) -> None:
     """Record the requests and drive none."""
-    by_key = settle(home, os.environ, ()).must().by_key
+    stored = settle(home, os.environ, ()).must().stored()
     engine = open_engine(home, lock_file(home.lock_file), os.environ)
     try:
         for plan in plans:
@@ -107,8 +107,8 @@ def request_all(home: Home, plans: Sequence[Plan]) -> None:
                 plan,
                 upgrade=new_upgrade_id(engine.clock.now_ms(), os.urandom(16)),
                 actor="bench",
-                settings=by_key,
-                settings_hash=values_hash(by_key),
+                settings=stored,
+                settings_hash=values_hash(stored),
                 on_crash=OnCrash.FORWARD,
             )
     finally:

@@ -462,12 +462,11 @@ class Noodle:
         from noodle_engine.execute.planning import Planner
 
         settled = self._settled()
-        by_key = settled.values.by_key if settled.values else {}
         return Planner(
             world=world,
             releases=releases_of(self._home),
             log_id=journal.log_id,
-            settings_hash=values_hash(by_key),
+            settings_hash=settled.values.hash if settled.values else values_hash({}),
             now_ms=lambda: time.time_ns() // 1_000_000,
             take_over=take_over,
             health_ms=health_limit_ms(settled.values),

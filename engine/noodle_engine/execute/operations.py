@@ -39,7 +39,7 @@ from noodle_engine.machine.plan import Plan
 from noodle_engine.machine.records import Noted
 from noodle_engine.machine.states import Direction, OnCrash, Release
 from noodle_engine.registry.release import Release as Registered
-from noodle_policies.settings.values import value_text, values_hash
+from noodle_policies.settings.values import nested, value_text, values_hash
 
 __all__ = ["Operations", "heard_object"]
 
@@ -109,8 +109,8 @@ class Operations:
             raise RollbackDisabled
         if plan.home != engine.journal.log_id:
             raise PlanOfOtherHome(plan.home, engine.journal.log_id)
-        by_key = settled.values.by_key if settled.values else {}
-        digest = values_hash(by_key)
+        stored = settled.values.stored() if settled.values else {}
+        digest = values_hash(stored)
         if engine.known_request(plan, request_key) is None:
             check_world(plan, engine.world, digest, observed_root)
         now = engine.clock.now_ms()
@@ -118,7 +118,7 @@ class Operations:
             plan,
             upgrade=new_upgrade_id(now, os.urandom(16)),
             actor=actor,
-            settings=by_key,
+            settings=stored,
             settings_hash=digest,
             on_crash=on_crash,
             request_key=request_key,
@@ -373,7 +373,7 @@ class Operations:
         """
         asked = arguments.get("settings")
         ours = self._settled().values
-        if not isinstance(asked, dict) or ours is None or values_hash(asked) == ours.hash:
+        if not isinstance(asked, dict) or ours is None or values_hash(nested(asked)) == ours.hash:
             return
         pairs = {
             key: (value_text(ours.by_key.get(key)), value_text(asked.get(key)))

@@ -24,7 +24,7 @@ from noodle_engine.machine.plan import Plan
 from noodle_engine.machine.records import Requested
 from noodle_engine.machine.states import OnCrash, Release, State
 from noodle_policies.settings.model.catalogue import catalogue
-from noodle_policies.settings.values import values_hash
+from noodle_policies.settings.values import Values
 from tests.unit.execute.site import Driven, hook
 
 PEER = Peer(1, 2, 3)
@@ -41,9 +41,8 @@ def asked(driven: Driven) -> Operations:
 
 def plan(driven: Driven, *wanted: str) -> Plan:
     """A plan under the settings of a new home."""
-    by_key = dict(catalogue().defaults)
-    by_key["encryption.key_source"] = "file"
-    planner = replace(driven.planner(), settings_hash=values_hash(by_key))
+    by_key = {**catalogue().defaults, "encryption.key_source": "file"}
+    planner = replace(driven.planner(), settings_hash=Values(by_key).hash)
     made = planner.forward(wanted).plan
     assert made is not None
     return made
@@ -103,7 +102,7 @@ def test_the_actor_and_the_settings_are_in_the_request(driven: Driven, asked: Op
     (request,) = [one.event for one in entries if isinstance(one.event, Requested)]
     assert request.on_crash is OnCrash.BACK
     assert request.settings is not None
-    assert request.settings["runtime_upgrade_manager.default_timeout"] == 77
+    assert request.settings["runtime_upgrade_manager"]["default_timeout"] == 77
 
 
 # -- following ------------------------------------------------------------------

@@ -8,11 +8,12 @@ from noodle_engine import Noodle
 from noodle_engine.disk.locks import lock_file
 from noodle_engine.execute.home.layout import Home
 from noodle_engine.execute.home.opening import open_engine
+from noodle_engine.execute.home.settings import settings_from_journal
 from noodle_engine.execute.ids import new_upgrade_id
 from noodle_engine.machine.plan import Plan
 from noodle_engine.machine.states import OnCrash
 from noodle_policies.settings.model.catalogue import catalogue
-from noodle_policies.settings.values import values_hash
+from noodle_policies.settings.values import Values, nested, values_hash
 
 AT_ONCE = "runtime_upgrade_manager.max_concurrent_upgrades"
 
@@ -63,3 +64,12 @@ def test_upgrades_under_two_settings_keep_each_its_own(tmp_path: Path) -> None:
         assert catalogue().defaults[AT_ONCE] not in limits()
     finally:
         engine.close()
+
+
+def test_settings_of_the_journal_are_read_in_sections_and_as_the_first_journals_had_them() -> None:
+    given = {AT_ONCE: 7, "debug.log_level": "DEBUG"}
+    for stored in (nested(given), given):
+        found = settings_from_journal(stored)
+        assert (found.whole(AT_ONCE), found.text("debug.log_level")) == (7, "DEBUG")
+        assert found.whole("runtime_upgrade_manager.default_timeout") == 300
+    assert values_hash(nested(given)) == Values(given).hash

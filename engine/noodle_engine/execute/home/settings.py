@@ -114,7 +114,14 @@ class _Completed(Mapping[str, Any]):
         self._values = values
 
     def __getitem__(self, key: str) -> Any:
-        if key in self._values:
+        found: Any = self._values
+        for part in key.split("."):
+            if not isinstance(found, Mapping) or part not in found:
+                break
+            found = found[part]
+        else:
+            return found
+        if key in self._values:  # as the first journals have it
             return self._values[key]
         from noodle_policies.settings.model.catalogue import catalogue  # noqa: PLC0415
 

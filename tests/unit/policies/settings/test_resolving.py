@@ -395,7 +395,7 @@ def test_the_config_folder_is_named_or_the_applications(tmp_path: Path) -> None:
 
 
 def test_equal_settings_have_one_hash_and_different_ones_another() -> None:
-    one = resolved().values
-    other = resolved([], {"NOODLE_UPGRADE_TIMEOUT": "7"}).values
+    one = resolved().in_force().stored()
+    other = resolved([], {"NOODLE_UPGRADE_TIMEOUT": "7"}).in_force().stored()
     assert values_hash(one) == values_hash(dict(reversed(list(one.items()))))
     assert values_hash(one) != values_hash(other)
