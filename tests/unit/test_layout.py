@@ -94,3 +94,12 @@ def test_no_tracked_file_holds_a_path_of_one_machine() -> None:
 
 def test_no_tracked_file_is_a_lock_with_addresses() -> None:
     assert [file.name for file in tracked_files() if file.name in {"uv.lock", "poetry.lock"}] == []
+
+
+def test_each_decision_has_a_number_of_its_own_and_says_it() -> None:
+    numbers = [
+        (file.name[:4], file.read_text().partition(":")[0])
+        for file in sorted((ROOT / "docs" / "decisions").glob("*.md"))
+        if file.name[:4].isdecimal()
+    ]
+    assert numbers == [(f"{at:04}", f"# {at:04}") for at in range(1, len(numbers) + 1)]
