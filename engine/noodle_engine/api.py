@@ -240,7 +240,7 @@ class Noodle:
         With `everything` all that the journal holds. `hidden_by` names the setting that
         left older ones out.
         """
-        from noodle_engine.execute.limits import DAY_MS
+        from noodle_engine.execute.timing.limits import DAY_MS
 
         settings = self._settled().values
         with self._read() as (journal, world):
@@ -458,8 +458,8 @@ class Noodle:
     def _planner(
         self, journal: reading.JournalReader, world: Fold, *, take_over: bool = False
     ) -> Planner:
-        from noodle_engine.execute.limits import health_limit_ms
         from noodle_engine.execute.planning import Planner
+        from noodle_engine.execute.timing.limits import health_limit_ms
 
         settled = self._settled()
         return Planner(

@@ -30,12 +30,12 @@ from noodle_engine.execute.driving import Control, Driving
 from noodle_engine.execute.failures import RequestRefused, UpgradeUnknown
 from noodle_engine.execute.home.layout import Home
 from noodle_engine.execute.home.settings import settings_from_journal
-from noodle_engine.execute.limits import back_limit_ms, total_limit_ms
-from noodle_engine.execute.live_clock import ClockMark, LiveClock
 from noodle_engine.execute.planning import check_free, check_versions
 from noodle_engine.execute.recording import Heard, Live, Recorder, StepProgress
 from noodle_engine.execute.retention import check_room
-from noodle_engine.execute.timers import Timers
+from noodle_engine.execute.timing.limits import back_limit_ms, total_limit_ms
+from noodle_engine.execute.timing.live_clock import ClockMark, LiveClock
+from noodle_engine.execute.timing.timers import Timers
 from noodle_engine.machine.decide import (
     ReleaseHold,
     Said,

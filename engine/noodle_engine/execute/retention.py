@@ -24,7 +24,7 @@ import orjson
 
 from noodle_engine.execute.answers.views import CollectedView, PointLeft, PointRow
 from noodle_engine.execute.failures import PointsFull
-from noodle_engine.execute.limits import DAY_MS
+from noodle_engine.execute.timing.limits import DAY_MS
 from noodle_engine.machine.codec import encode
 from noodle_engine.machine.plan import Plan
 from noodle_engine.machine.records import Noted

@@ -17,14 +17,14 @@ from pathlib import Path
 
 from noodle_engine import Noodle
 from noodle_engine.disk.locks import lock_file
-from noodle_engine.execute.clock import Reading
 from noodle_engine.execute.engine import Engine
 from noodle_engine.execute.home.layout import Home
 from noodle_engine.execute.home.opening import open_engine
 from noodle_engine.execute.ids import new_upgrade_id
-from noodle_engine.execute.live_clock import LiveClock
 from noodle_engine.execute.planning import Planner
 from noodle_engine.execute.recording import Heard
+from noodle_engine.execute.timing.clock import Reading
+from noodle_engine.execute.timing.live_clock import LiveClock
 from noodle_engine.machine.plan import Plan
 from noodle_engine.machine.records import Entry, Event, Transition, entry_of
 from noodle_engine.machine.states import OnCrash, State

@@ -5,7 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noodle_engine.execute.clock import CLOCK_JUMP_MS, JournalClock, Jump, Reading, system_clock
+from noodle_engine.execute.timing.clock import (
+    CLOCK_JUMP_MS,
+    JournalClock,
+    Jump,
+    Reading,
+    system_clock,
+)
 
 WALL = 1_700_000_000_000
 BOOT = 5_000_000

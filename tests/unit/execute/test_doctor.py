@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from noodle_engine.disk.space import Mount
-from noodle_engine.execute.clock import Reading
 from noodle_engine.execute.home.doctor import (
     SOCKET_BYTES_MAX,
     Check,
@@ -21,6 +20,7 @@ from noodle_engine.execute.home.doctor import (
     check_machine,
     examine,
 )
+from noodle_engine.execute.timing.clock import Reading
 from noodle_engine.targets.place import Place
 from noodle_journal.errors import NoodleError
 

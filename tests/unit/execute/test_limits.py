@@ -8,7 +8,7 @@ import pytest
 
 from noodle_engine import Noodle
 from noodle_engine.execute.answers import reading
-from noodle_engine.execute.limits import (
+from noodle_engine.execute.timing.limits import (
     STEPPED_LIMIT_S,
     back_limit_ms,
     health_limit_ms,

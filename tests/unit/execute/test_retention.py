@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from noodle_engine import Noodle
 from noodle_engine.execute.failures import PointAbsent, PointsFull, SettingsRefused
-from noodle_engine.execute.limits import DAY_MS
 from noodle_engine.execute.retention import POINTS_BYTES_MAX, check_room, expired
+from noodle_engine.execute.timing.limits import DAY_MS
 from noodle_engine.machine.codec import encode
 from noodle_engine.machine.plan import Plan, World
 from noodle_engine.machine.records import Noted

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from noodle_engine.execute.timers import Timers
+from noodle_engine.execute.timing.timers import Timers
 from tests.unit.execute.site import WAIT_S_MAX
 
 ONE, OTHER = "upgrade-1", "upgrade-2"

@@ -25,10 +25,10 @@ from noodle_engine.execute.answers.views import (
     Waiting,
 )
 from noodle_engine.execute.answers.wording import change_of, sentence
-from noodle_engine.execute.clock import CLOCK_JUMP_MS_MAX
 from noodle_engine.execute.failures import UpgradeUnknown, VersionAdopted
 from noodle_engine.execute.ids import earliest_id_ms, is_upgrade_id, matching_ids
 from noodle_engine.execute.recording import Live
+from noodle_engine.execute.timing.clock import CLOCK_JUMP_MS_MAX
 from noodle_engine.machine.plan import ABSENT, Step, StepName, state_of
 from noodle_engine.machine.records import (
     BACK_TIMER,

@@ -30,7 +30,6 @@ from noodle_engine.disk.holders import Holder, holders_of
 from noodle_engine.disk.locks import lock_holder, read_mark
 from noodle_engine.disk.names import prove_exchange, unlink_quietly
 from noodle_engine.disk.space import free_space, mount_of
-from noodle_engine.execute.clock import Reading, system_clock
 from noodle_engine.execute.commands.children import PATH_DEFAULT, run_child
 from noodle_engine.execute.home.doctor_machine import (
     Check,
@@ -40,6 +39,7 @@ from noodle_engine.execute.home.doctor_machine import (
     check_machine,
     this_machine,
 )
+from noodle_engine.execute.timing.clock import Reading, system_clock
 from noodle_engine.machine.text import path_text
 from noodle_engine.targets.place import Place
 from noodle_journal.errors import NoodleError

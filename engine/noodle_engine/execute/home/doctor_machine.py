@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from noodle_engine.disk.space import Mount
-from noodle_engine.execute.clock import Reading
+from noodle_engine.execute.timing.clock import Reading
 from noodle_engine.machine.text import path_text
 
 __all__ = [

@@ -23,7 +23,7 @@ from noodle_journal.keys import KEY_VARIABLE, load_master_key
 if TYPE_CHECKING:
     from noodle_engine.disk.locks import FileLock
     from noodle_engine.execute.engine import Engine
-    from noodle_engine.execute.live_clock import LiveClock
+    from noodle_engine.execute.timing.live_clock import LiveClock
     from noodle_journal import Journal
 
 __all__ = ["Settled", "master_key_of", "open_engine", "open_reader", "settle"]
@@ -61,7 +61,7 @@ def open_reader(
 
 def _clock(settled: Settled) -> LiveClock:
     """The kernel's clocks, with the bound that the settings have."""
-    from noodle_engine.execute.live_clock import LiveClock  # noqa: PLC0415
+    from noodle_engine.execute.timing.live_clock import LiveClock  # noqa: PLC0415
 
     if settled.values is None:
         return LiveClock()

@@ -259,13 +259,13 @@ class Coordination(Section):
     rollback_timeout: int = seconds(
         600,
         "How long a whole way back may take; then an alert and exit 5, and `resume` goes on",
-        reader="noodle_engine.execute.limits",
+        reader="noodle_engine.execute.timing.limits",
     )
     health_check_timeout: int = seconds(
         300,
         "How long an instance has to pass its health checks often enough in a row, where its "
         "manifest does not say so",
-        reader="noodle_engine.execute.limits",
+        reader="noodle_engine.execute.timing.limits",
     )
     retry_attempts: int = whole(
         3, "How many more tries an instance gets before it counts as failed", low=0, high=100

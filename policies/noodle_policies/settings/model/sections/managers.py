@@ -62,7 +62,7 @@ class RuntimeUpgradeManager(Section):
         "The total limit of an upgrade for which no strategy has its own; then it is undone",
         variables="NOODLE_UPGRADE_TIMEOUT",
         twin="default_timeout",
-        reader="noodle_engine.execute.limits",
+        reader="noodle_engine.execute.timing.limits",
     )
     max_upgrade_history: int = count(
         1000,
@@ -254,7 +254,7 @@ class RollbackStrategies(Section):
         "How long the rollback of a committed upgrade may take; then an alert and exit 5, and "
         "`resume` goes on",
         rests_on=_ROLLBACK,
-        reader="noodle_engine.execute.limits",
+        reader="noodle_engine.execute.timing.limits",
     )
     validation_after_rollback: bool = switch(
         True,

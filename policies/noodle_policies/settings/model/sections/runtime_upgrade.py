@@ -188,7 +188,7 @@ class Immediate(Section):
         60,
         "The total limit of an upgrade with strategy immediate; then it is undone",
         general=_TIMEOUT,
-        reader="noodle_engine.execute.limits",
+        reader="noodle_engine.execute.timing.limits",
     )
     rollback_on_failure: bool = switch(True, _BACK_ON_FAILURE)
 
@@ -200,7 +200,7 @@ class Gradual(Section):
         300,
         "The total limit of an upgrade with strategy gradual; then it is undone",
         general=_TIMEOUT,
-        reader="noodle_engine.execute.limits",
+        reader="noodle_engine.execute.timing.limits",
     )
     rollback_percentage: int = percent(
         10,
@@ -217,7 +217,7 @@ class BlueGreen(Section):
         600,
         "The total limit of an upgrade with strategy blue_green; then it is undone",
         general=_TIMEOUT,
-        reader="noodle_engine.execute.limits",
+        reader="noodle_engine.execute.timing.limits",
     )
     switchback_delay: int = seconds(
         30, "How long the old instances keep running after the switch", zero=True
@@ -260,7 +260,7 @@ class Strategies(Section):
     default_strategy: Strategy = choice(
         "gradual",
         "The strategy where neither a request nor a deployment policy names one",
-        reader="noodle_engine.execute.limits",
+        reader="noodle_engine.execute.timing.limits",
     )
     strategy_configs: StrategyConfigs = section(StrategyConfigs)
 

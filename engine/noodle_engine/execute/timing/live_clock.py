@@ -17,8 +17,14 @@ from typing import Self
 
 import orjson
 
-from noodle_engine.execute.clock import CLOCK_JUMP_MS, JournalClock, Jump, Reading, system_clock
 from noodle_engine.execute.commands.processes import boot_id
+from noodle_engine.execute.timing.clock import (
+    CLOCK_JUMP_MS,
+    JournalClock,
+    Jump,
+    Reading,
+    system_clock,
+)
 
 __all__ = ["ClockMark", "LiveClock"]
 
