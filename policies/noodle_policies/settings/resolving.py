@@ -30,7 +30,16 @@ from noodle_policies.settings.reading.sections import Way, private_keys, read_se
 from noodle_policies.settings.reading.texts import Given, read_options, read_variables
 from noodle_policies.settings.values import Values
 
-__all__ = ["ENVIRONMENTS", "VERSION", "Layer", "Resolution", "Source", "located", "resolve"]
+__all__ = [
+    "ENVIRONMENTS",
+    "VERSION",
+    "Layer",
+    "Resolution",
+    "Source",
+    "examine",
+    "located",
+    "resolve",
+]
 
 VERSION: Final = 1
 """The version of the files that this reads; `noodle config migrate` brings older ones to it."""
@@ -88,6 +97,17 @@ def resolve(inputs: Inputs) -> Resolution:
 
     Raises SettingsInvalid with every problem of every source.
     """
+    found, problems = examine(inputs)
+    if problems:
+        raise SettingsInvalid(problems)
+    return found
+
+
+def examine(inputs: Inputs) -> tuple[Resolution, tuple[Problem, ...]]:
+    """What some inputs make where all that is wrong is left out, and what is wrong.
+
+    Only without problems are these the settings in force. With some it is for explaining.
+    """
     problems: list[Problem] = []
     environment = _environment(inputs, problems)
     sources = sorted(
@@ -102,9 +122,7 @@ def resolve(inputs: Inputs) -> Resolution:
         # What these ask is not worth asking of values that are themselves wrong.
         problems.extend(consistency_problems(values, _place_of(chosen)))
         problems.extend(security_problems(values, environment, _place_of(chosen)))
-    if problems:
-        raise SettingsInvalid(_in_order(problems))
-    return Resolution(
+    found = Resolution(
         MappingProxyType(values),
         tuple(sources),
         MappingProxyType(chosen),
@@ -113,6 +131,7 @@ def resolve(inputs: Inputs) -> Resolution:
         environment,
         inputs,
     )
+    return found, tuple(_in_order(problems))
 
 
 # -- what the sources say ------------------------------------------------------------
@@ -141,13 +160,15 @@ def _of_file(file: FileRead, rank: int, problems: list[Problem]) -> Iterator[Sou
         return
     placed = _placer(file)
     version = content.pop("version", VERSION)
-    if type(version) is not int or version != VERSION:
+    if isinstance(version, bool) or version != VERSION:
         problems.append(_version(version, placed))
         return
     values, refused_values = read_sections(content, placed)
     problems.extend(refused_values)
     if b"PRIVATE KEY" in file.raw:
-        problems.extend(private_keys(content, (), placed))
+        for problem in private_keys(content, (), placed):
+            problems.append(problem)
+            values.pop(problem.key or "", None)
     yield Source(Layer.FILE, rank, file.path, values, lambda key: placed(tuple(key.split("."))))
 
 

@@ -6,6 +6,7 @@ higher layer covers must be right as well.
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
@@ -64,12 +65,73 @@ def read_sections(
             problems.append(_unknown((name,), place))
             continue
         try:
-            read = section.model_validate(given)
+            read, taken = section.model_validate(given), given
         except ValidationError as error:
-            problems.extend(_problems(name, error, place))
-            continue
-        _leaves(section, read, given, f"{name}.", values)
+            taken = copy.deepcopy(given)
+            left = _mended(section, name, taken, error, _told(place, problems))
+            if left is None:
+                continue
+            read = left
+        _leaves(section, read, taken, f"{name}.", values)
     return values, problems
+
+
+Tell = Callable[[str, ValidationError], None]
+
+
+def _told(place: Callable[[Way], str], problems: list[Problem]) -> Tell:
+    def tell(name: str, error: ValidationError) -> None:
+        problems.extend(_problems(name, error, place))
+
+    return tell
+
+
+def _mended(
+    section: type[Section], name: str, content: Any, error: ValidationError, tell: Tell
+) -> Section | None:
+    """A section without what is wrong with it, which is told; None if nothing is left.
+
+    `content` is changed. 30.0 is taken for a whole number: JSON knows no other one.
+    """
+    for _ in range(_READS_MAX):
+        tell(name, error)
+        for detail in error.errors(include_url=False, include_context=False):
+            if not detail["loc"]:
+                return None
+            _mend(content, detail["loc"], detail["input"] if _integral(detail) else _GONE)
+        try:
+            return section.model_validate(content)
+        except ValidationError as again:
+            error = again
+    return None
+
+
+_READS_MAX: Final = 4
+_GONE: Final = object()
+
+
+def _integral(detail: Any) -> bool:
+    found = detail["input"]
+    named = all(isinstance(part, str) for part in detail["loc"])
+    return (
+        detail["type"] == "int_type" and named and isinstance(found, float) and found.is_integer()
+    )
+
+
+def _mend(content: Any, way: Way, value: object) -> None:
+    """Put a whole number in the place that a way leads to, or take the key there away."""
+    *outer, last = [part for part in way if part != "[key]"]
+    for part in outer:
+        inner = content.get(part) if isinstance(content, dict) else None
+        if not isinstance(inner, dict):
+            last = part  # it is gone already, or the way leads into a value
+            value = _GONE
+            break
+        content = inner
+    if isinstance(value, float):
+        content[last] = int(value)
+    elif isinstance(content, dict):
+        content.pop(last, None)
 
 
 def _leaves(
@@ -130,6 +192,8 @@ def dotted(way: Way) -> str:
 
 def _problems(name: str, error: ValidationError, place: Callable[[Way], str]) -> Iterator[Problem]:
     for detail in error.errors(include_url=False, include_context=True):
+        if _integral(detail):
+            continue
         way = (name, *(part for part in detail["loc"] if part != "[key]"))
         if detail["type"] == "extra_forbidden":
             yield _unknown(way, place)

@@ -11,8 +11,8 @@ import pytest
 from noodle_policies.settings.failures import ProblemKind
 from noodle_policies.settings.model.catalogue import catalogue
 from noodle_policies.settings.model.root import Settings
-from noodle_policies.settings.reading.files import FILE_BYTES_MAX, FILES, config_folder
-from noodle_policies.settings.resolving import Layer, located
+from noodle_policies.settings.reading.files import FILE_BYTES_MAX, FILES, config_folder, read_inputs
+from noodle_policies.settings.resolving import Layer, examine, located
 from noodle_policies.settings.values import values_hash
 from tests.unit.policies.settings.sources import (
     nested,
@@ -173,6 +173,36 @@ def test_a_bad_variable_is_named(variable: str, text: str) -> None:
     assert {one.place for one in problems_of([], {variable: text})} == {variable}
 
 
+def test_one_bad_value_takes_no_other_with_it(tmp_path: Path) -> None:
+    """What is wrong is left out and told; what stands beside it is still known."""
+    folder = write(
+        tmp_path,
+        "noodle.json",
+        {
+            "runtime_upgrade_manager": {"default_timeout": "x", "max_concurrent_upgrades": 2.0},
+            "deployment": {"policies": {"a b": {}, "staging": {"auto_trigger": False}}},
+            "debug": 3,
+        },
+    )
+    inputs = read_inputs([folder], {}, user=os.geteuid(), group=os.getegid())
+    found, problems = examine(inputs)
+    assert [one.key for one in problems] == [TIMEOUT, "deployment.policies.a b", "debug"]
+    assert found.values[TIMEOUT] == catalogue().defaults[TIMEOUT]
+    at_once = found.values["runtime_upgrade_manager.max_concurrent_upgrades"]
+    assert (at_once, type(at_once)) == (2, int)
+    assert found.values["deployment.policies.staging.auto_trigger"] is False
+
+
+def test_a_whole_number_may_be_written_as_json_writes_numbers(tmp_path: Path) -> None:
+    for text, value in (("30.0", 30), ("3e1", 30), ("30", 30)):
+        content = json.dumps(nested(TIMEOUT, "here")).replace('"here"', text)
+        found = resolved([write(tmp_path, "noodle.json", content)]).values[TIMEOUT]
+        assert (found, type(found)) == (value, int)
+    for number, kind in ((30.5, ProblemKind.TYPE), (1e15, ProblemKind.RANGE)):
+        (problem,) = problems_of([write(tmp_path, "noodle.json", nested(TIMEOUT, number))])
+        assert (problem.key, problem.kind) == (TIMEOUT, kind)
+
+
 def test_an_unknown_name_comes_with_the_nearest_real_one(tmp_path: Path) -> None:
     folder = write(tmp_path, "noodle.json", nested("runtime_upgrade.enabledd", True))
     found = problems_of([folder], {"NOODLE_UPGRADE_TIMEOUTS": "3"})
@@ -200,7 +230,7 @@ def test_a_problem_has_its_line_and_column(tmp_path: Path) -> None:
     assert problem.place == f"{folder}/noodle.json:3:3"
 
 
-@pytest.mark.parametrize("value", [0, 65, -1, 1.0, "3", None, [], True, {}])
+@pytest.mark.parametrize("value", [0, 65, -1, 1.5, "3", None, [], True, {}])
 def test_a_value_of_another_kind_or_out_of_bounds_is_refused(tmp_path: Path, value: object) -> None:
     key = "runtime_upgrade_manager.max_concurrent_upgrades"
     (problem,) = problems_of([write(tmp_path, "noodle.json", nested(key, value))])
@@ -336,7 +366,7 @@ def test_what_is_no_file_or_too_large_is_refused_unread(tmp_path: Path) -> None:
     assert len(problems_of([tmp_path])) == 3
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", True, 1.0])
+@pytest.mark.parametrize("version", [0, 2, "1", True, 1.5])
 def test_a_file_of_another_version_is_refused(tmp_path: Path, version: object) -> None:
     content = {"version": version} | nested(TIMEOUT, 5)
     found = problems_of([write(tmp_path, "noodle.json", content)])
