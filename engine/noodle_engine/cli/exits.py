@@ -20,11 +20,13 @@ __all__ = [
     "REFUSED",
     "RESTORED",
     "TIMED_OUT",
+    "USAGE",
     "of_upgrade",
     "worst",
 ]
 
 DONE = 0
+USAGE = 2
 REFUSED = 3
 RESTORED = 4
 NEEDS_PERSON = 5

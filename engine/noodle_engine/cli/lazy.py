@@ -36,6 +36,7 @@ _CHANGE = "Change"
 _WATCH = "Look"
 _RECOVER = "When something stopped"
 _JOURNAL = "The journal"
+_SETTINGS = "Settings"
 
 COMMANDS: dict[str, Entry] = {
     "init": Entry(_START, "home", "init", "Make a home: journal and keys."),
@@ -59,6 +60,9 @@ COMMANDS: dict[str, Entry] = {
     ),
     "audit": Entry(_JOURNAL, "audit", "audit", "Verify, show and replay the journal."),
     "journal": Entry(_JOURNAL, "journal", "journal", "Back up, restore or take over the journal."),
+    "config": Entry(
+        _SETTINGS, "config.group", "config", "The settings: what they are, why, and their files."
+    ),
     "completion": Entry(_START, "completion", "completion", "Print completion for a shell."),
 }
 

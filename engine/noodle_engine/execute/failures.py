@@ -34,6 +34,7 @@ __all__ = [
     "RequestMalformed",
     "RequestRefused",
     "RollbackDisabled",
+    "SettingUnknown",
     "SettingsDiffer",
     "SettingsRefused",
     "TargetUnreadable",
@@ -142,10 +143,31 @@ class SettingsRefused(_Refused):
     def __init__(self, problems: Iterable[str]) -> None:
         named = list(problems)
         super().__init__(
-            problem="settings cannot be used: " + "; ".join(named),
+            problem="settings cannot be used: " + _each(named),
             cause="a value, name or file among the settings is not valid",
-            remedy="correct the named places; status, audit, resume and rollback work meanwhile",
+            remedy="correct the named places (`noodle config explain KEY` tells what is legal); "
+            "status, audit, resume and rollback work meanwhile",
             data={"problems": named},
+        )
+
+
+def _each(named: list[str]) -> str:
+    """One beside the sentence, several each on a line of its own."""
+    return named[0] if len(named) == 1 else "".join(f"\n  - {one}" for one in named)
+
+
+class SettingUnknown(_Refused):
+    """There is no setting, section or variable of that name."""
+
+    code: ClassVar[str] = "setting_unknown"
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, name: str, nearest: str = "") -> None:
+        super().__init__(
+            problem=f"there is no setting {name}{nearest}",
+            cause="the name is neither a setting nor a section or a variable",
+            remedy="`noodle config show` lists them all",
+            data={"name": name},
         )
 
 

@@ -73,7 +73,8 @@ class SettingUnknown(Exception):
     exit_code = 2
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
-        self.problem = f"there is no setting {name!r}{nearest(name, known)}"
+        self.nearest = nearest(name, known)
+        self.problem = f"there is no setting {name!r}{self.nearest}"
         self.cause = "the name is not one of the settings, nor a section of them"
         self.remedy = "`noodle config show` lists them all"
         self.data: dict[str, str | int | float | bool | list[str] | None] = {"name": name}

@@ -34,6 +34,8 @@ from noodle_engine.execute.answers.views import (
     VerifiedView,
 )
 from noodle_engine.execute.home.checkup import DoctorView
+from noodle_policies.settings.explaining import Explanation, Listing
+from noodle_policies.settings.showing import DifferencesView, SettingsView, ValidatedView
 
 __all__ = ["ANSWERS", "below", "hints_of"]
 
@@ -68,6 +70,10 @@ ANSWERS: dict[str, tuple[type, ...]] = {
     "journal backup": (DoneView,),
     "journal restore": (DoneView,),
     "journal take-over": (DoneView,),
+    "config show": (SettingsView,),
+    "config explain": (Explanation, Listing),
+    "config validate": (ValidatedView,),
+    "config diff": (DifferencesView,),
     "completion": (CompletionView,),
 }
 """The shapes of each command's answer; more than one where the words decide."""

@@ -84,6 +84,17 @@ class Catalogue:
         known = self.keys.get(name)
         return known if known is not None else _find(Settings, name.split("."), name)
 
+    def section_says(self, name: str) -> str:
+        """The sentence of a section, or of the entry of one; nothing for what is none."""
+        section: type[Section] | None = Settings
+        parts = name.split(".")
+        while parts and section is not None:
+            field = section.model_fields.get(parts.pop(0))
+            section = None if field is None else section_in(field)
+            if field is not None and section is not None and entries_of(field) is not None:
+                parts = parts[1:]
+        return "" if section is None else " ".join((section.__doc__ or "").split())
+
     def reader_of(self, key: Key) -> str | None:
         """The module that obeys a key, or a twin of it: they have one value."""
         if key.facts.reader is not None or key.facts.twin is None:

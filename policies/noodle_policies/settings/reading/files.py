@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 __all__ = [
@@ -40,23 +41,24 @@ FILES: Final = (
 """The files of a settings folder. What else lies in one is not read."""
 FOLDER_CUSTOM: Final = Path("noodle-core", "config")
 PREFIX: Final = "NOODLE_"
-KNOWN_VARIABLES: Final = frozenset(
+KNOWN_VARIABLES: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "NOODLE_HOME",
-        "NOODLE_CONFIG_DIR",
-        "NOODLE_ENVIRONMENT",
-        "NOODLE_JOURNAL_KEY",
-        "NOODLE_TOKEN",
-        # Sets no key: it is for the loggers of upgrades alone.
-        "NOODLE_RUNTIME_UPGRADE_DEBUG",
+        "NOODLE_HOME": "Where journal, keys and releases live",
+        "NOODLE_CONFIG_DIR": "The folder of the settings files",
+        "NOODLE_ENVIRONMENT": "Which environment this is: production, staging or development. Its "
+        "folder below each settings folder counts more than that",
+        "NOODLE_JOURNAL_KEY": "The master key of the journal. It is never shown or written",
+        "NOODLE_TOKEN": "The token of a caller. It is never shown or written",
+        "NOODLE_RUNTIME_UPGRADE_DEBUG": "Whether the loggers of upgrades, and only they, write "
+        "everything",
         # Hooks get these four; a `noodle` that a hook starts must not mind them.
-        "NOODLE_UPGRADE_ID",
-        "NOODLE_STEP_KEY",
-        "NOODLE_FROM",
-        "NOODLE_TO",
+        "NOODLE_UPGRADE_ID": "For hooks: the upgrade that runs them",
+        "NOODLE_STEP_KEY": "For hooks: the same for each try of one step",
+        "NOODLE_FROM": "For hooks: the version before",
+        "NOODLE_TO": "For hooks: the version after",
     }
 )
-"""Variables with the prefix that set no key."""
+"""Variables with the prefix that set no key, and what they are for."""
 _MATTERING: Final = "NOODLE_ENVIRONMENT"
 
 

@@ -1,0 +1,393 @@
+"""What a key is now, why, and what would be different if it were changed.
+
+Owns the words of `noodle config explain`. Pure: it looks at a resolution and at the
+model. It explains settings that cannot be used too: with their problems named.
+
+Laws
+X1. The value that is explained is the value in force.
+X2. Exactly one of what was said counts, but for values that merge by name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from noodle_policies.settings.failures import Problem, SettingUnknown
+from noodle_policies.settings.model.catalogue import Key, catalogue
+from noodle_policies.settings.reading.files import KNOWN_VARIABLES, PREFIX
+from noodle_policies.settings.resolving import Layer, Resolution, Source, located
+from noodle_policies.settings.showing import nested
+from noodle_policies.settings.values import value_text
+
+__all__ = ["Explanation", "KeyLine", "Listing", "Said", "explain", "line_of"]
+
+FORMAT = 1
+_KINDS = {
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "a text",
+    "list": "a list",
+    "mapping": "an object of objects",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What one place says of a key.
+
+    `key` is the name that stands there: its own, a twin's or the general one. `layer` is
+    option, variable, file or default.
+    """
+
+    layer: str
+    place: str
+    key: str
+    value: Any
+    counts: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The answer of config explain for one key.
+
+    `said` begins with what counts most. `inert` is the switch that is off and takes all
+    effect away. `reader` is the module that obeys the key, null while none does.
+    `problems` are those of this key, `problems_in_all` counts those of all settings; with
+    any, nothing of them is in force.
+    """
+
+    key: str
+    value: Any
+    default: Any
+    says: str
+    kind: str
+    legal: str
+    unit: str
+    live: bool
+    own: bool
+    why: str
+    said: tuple[Said, ...]
+    inert: str | None
+    inert_why: str | None
+    rests_on: tuple[str, ...]
+    rest_on_it: tuple[str, ...]
+    twins: tuple[str, ...]
+    general: str | None
+    specific: tuple[str, ...]
+    stricter: tuple[str, ...]
+    variables: tuple[str, ...]
+    reader: str | None
+    changes: tuple[str, ...]
+    ways: tuple[str, ...]
+    problems: tuple[str, ...]
+    problems_in_all: int
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLine:
+    """A key in a list: its value, whether that is not the default, where it comes from."""
+
+    key: str
+    value: Any
+    changed: bool
+    place: str
+    says: str
+    inert: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The answer of config explain for a section or a variable: its keys."""
+
+    name: str
+    says: str
+    keys: tuple[KeyLine, ...]
+    problems_in_all: int
+    format: int = FORMAT
+
+
+def explain(
+    name: str, found: Resolution, problems: Iterable[Problem] = ()
+) -> Explanation | Listing:
+    """Explain a key, a section, or a variable.
+
+    Raises SettingUnknown with the nearest name.
+    """
+    told = tuple(problems)
+    known = catalogue()
+    if name.startswith(PREFIX):
+        keys = known.variables.get(name)
+        if keys is not None and len(keys) == 1:
+            return _explained(known.keys[keys[0]], found, told)
+        if keys is not None:
+            return _listing(name, "This variable sets:", keys, found, told)
+        if name in KNOWN_VARIABLES:
+            return _listing(name, f"{KNOWN_VARIABLES[name]}. It sets no key.", (), found, told)
+    key = known.find(name.removeprefix(PREFIX))
+    if key is not None:
+        return _explained(key, found, told)
+    below = [one for one in _names(found) if one.startswith(f"{name}.")]
+    if not below:
+        sections = {
+            one.rsplit(".", count)[0]
+            for one in _names(found)
+            for count in range(1, one.count(".") + 1)
+        }
+        raise SettingUnknown(name, [*_names(found), *sorted(sections), *known.variables])
+    return _listing(name, known.section_says(name), below, found, told)
+
+
+def _names(found: Resolution) -> list[str]:
+    """Every key, those of the user's own entries included."""
+    return list(found.values)
+
+
+def _listing(
+    name: str,
+    says: str,
+    keys: Iterable[str],
+    found: Resolution,
+    problems: tuple[Problem, ...],
+) -> Listing:
+    return Listing(name, says, tuple(line_of(one, found) for one in keys), len(problems))
+
+
+def line_of(name: str, found: Resolution) -> KeyLine:
+    """A key in force as it stands in a list."""
+    key = catalogue().find(name)
+    assert key is not None
+    return KeyLine(
+        key=name,
+        value=found.values[name],
+        changed=found.values[name] != key.default,
+        place=_place(name, found),
+        says=key.facts.says,
+        inert=found.inert.get(name),
+    )
+
+
+def _place(name: str, found: Resolution) -> str:
+    """Where the value comes from; nothing for a default."""
+    chosen = found.chosen.get(name)
+    return "" if chosen is None else located(chosen, name)
+
+
+# -- one key -----------------------------------------------------------------------------
+
+
+def _explained(key: Key, found: Resolution, problems: tuple[Problem, ...]) -> Explanation:
+    known = catalogue()
+    facts = key.facts
+    names = _speaking(key)
+    inert = found.inert.get(key.name)
+    said = tuple(_said(key, found))
+    return Explanation(
+        key=key.name,
+        value=found.values.get(key.name, key.default),
+        default=key.default,
+        says=facts.says,
+        kind=key.kind,
+        legal=_legal(key),
+        unit=facts.unit,
+        live=facts.live,
+        own=key.own,
+        why=_why(key, found, said),
+        said=said,
+        inert=inert,
+        inert_why=None if inert is None else _switched_off(inert, found),
+        rests_on=facts.rests_on,
+        rest_on_it=known.resting_on.get(key.name, ()),
+        twins=known.twins_of(key),
+        general=facts.general,
+        specific=tuple(one.name for one, general in known.specific if general == key.name),
+        stricter=facts.stricter,
+        variables=(*facts.variables, f"{PREFIX}{key.name}"),
+        reader=known.reader_of(key),
+        changes=tuple(_changes(key, found)),
+        ways=tuple(_ways(key, found, said)),
+        problems=tuple(str(one) for one in problems if one.key in names),
+        problems_in_all=len(problems),
+    )
+
+
+def _speaking(key: Key) -> tuple[str, ...]:
+    """The names under which something may be said of a key, its own first."""
+    known = catalogue()
+    names = [key.name, *known.twins_of(key)]
+    if key.facts.general is not None:
+        general = known.keys[key.facts.general]
+        names += [general.name, *known.twins_of(general)]
+    return tuple(names)
+
+
+def _legal(key: Key) -> str:
+    kind = _KINDS[key.kind]
+    bounds = key.bounds
+    if key.kind == "list" and key.choices:
+        return f"a list of {', '.join(key.choices)}"
+    return kind if bounds == kind else f"{kind}: {bounds}"
+
+
+def _said(key: Key, found: Resolution) -> Iterator[Said]:
+    """Everything that was said of a key, what counts most first."""
+    chosen = found.chosen.get(key.name)
+    counting = None if chosen is None else chosen.rank
+    for source, name in _spoken(key, found):
+        counts = source.rank == counting or key.kind == "mapping"
+        counting = None if source.rank == counting else counting
+        yield Said(
+            layer=source.layer.name.lower(),
+            place=source.locate(name),
+            key=name,
+            value=source.values[name],
+            counts=counts,
+            why=_rule(key, name, source, chosen, counts=counts),
+        )
+    why = "nothing says otherwise" if chosen is None else "something else is said"
+    yield Said("default", "", key.name, key.default, counts=chosen is None, why=why)
+
+
+def _spoken(key: Key, found: Resolution) -> Iterator[tuple[Source, str]]:
+    """Who speaks of a key, by which name: by layer, within one its own name first.
+
+    A variable that sets twins says one thing, and stands there once.
+    """
+    names = _speaking(key)
+    spoken = [
+        (source, name)
+        for source in reversed(found.sources)
+        for name in names
+        if name in source.values
+    ]
+    told: set[str] = set()
+    for source, name in sorted(spoken, key=lambda one: (-one[0].rank, names.index(one[1]))):
+        if source.layer is Layer.VARIABLE:
+            if source.place in told:
+                continue
+            told.add(source.place)
+        yield source, name
+
+
+def _rule(key: Key, name: str, source: Source, chosen: Source | None, *, counts: bool) -> str:
+    """Why what a source says counts, or does not."""
+    twins = catalogue().twins_of(key)
+    if counts and key.kind == "mapping":
+        return "its entries count, and beat those of the same name that count less"
+    if counts:
+        if name == key.name:
+            return "nothing that counts more speaks of it"
+        if name in twins:
+            return "the same setting under another name"
+        return f"general: it counts where {key.name} is not set in its layer or a higher one"
+    assert chosen is not None
+    if source.rank < chosen.rank:
+        return f"{_layers(source, chosen)} counts more"
+    if name in (key.name, *twins):
+        return "says the same in the same layer"
+    return f"general: in one layer {key.name} itself counts"
+
+
+def _layers(source: Source, chosen: Source) -> str:
+    if source.layer is chosen.layer is Layer.FILE:
+        return "a later folder"
+    return {Layer.OPTION: "an option", Layer.VARIABLE: "a variable", Layer.FILE: "a file"}[
+        chosen.layer
+    ]
+
+
+def _why(key: Key, found: Resolution, said: tuple[Said, ...]) -> str:
+    entry = _absent_entry(key, found)
+    if entry is not None:
+        return f"there is no {entry}; one would begin with this"
+    first = next(one for one in said if one.counts)
+    if first.layer == "default":
+        return "nothing says otherwise: it is the default"
+    place = f"the option {first.place}" if first.layer == "option" else first.place
+    if first.key == key.name:
+        return f"{place} says so, and nothing that counts more speaks of it"
+    if first.key in catalogue().twins_of(key):
+        return f"{place} sets {first.key}, which is the same setting"
+    return (
+        f"{place} sets {first.key}, which is general: it counts for this key too, which is not "
+        "set in the same layer or a higher one"
+    )
+
+
+def _absent_entry(key: Key, found: Resolution) -> str | None:
+    """The entry of a user's own name that a key would be in, if there is none."""
+    if key.name in found.values:
+        return None
+    parts = key.name.split(".")
+    for length in range(len(parts) - 1, 1, -1):
+        prefix = ".".join(parts[:length])
+        if any(name.startswith(f"{prefix}.") for name in found.values):
+            return None if length == len(parts) - 1 else ".".join(parts[: length + 1])
+    return ".".join(parts[:-1])
+
+
+def _switched_off(switch: str, found: Resolution) -> str:
+    place = _place(switch, found)
+    return f"{switch} is off" + (f" ({place})" if place else " (the default)")
+
+
+def _changes(key: Key, found: Resolution) -> Iterator[str]:
+    """What else would be different under another value, beside what the key says."""
+    known = catalogue()
+    facts = key.facts
+    twins = known.twins_of(key)
+    if twins:
+        yield f"{_listed(twins)} would change with it: in one layer unequal twins are an error"
+    specific = [one.name for one, general in known.specific if general == key.name]
+    if specific:
+        yield f"{_listed(specific)} would follow, where not set in the same layer or a higher one"
+    resting = known.resting_on.get(key.name, ())
+    if resting and found.values.get(key.name):
+        yield f"off, it takes all effect from {_listed(resting)}; set to no default they are errors"
+    elif resting:
+        yield f"on, it gives effect to {_listed(resting)}"
+    for other in facts.stricter:
+        value = value_text(found.values.get(other))
+        yield f"{other} ({value}) bounds the same thing; the stricter of the two counts"
+    if facts.live:
+        yield "a change counts at once, for upgrades that are running too"
+    else:
+        yield "a change counts for upgrades requested after it; running ones keep what they have"
+
+
+def _listed(names: Iterable[str]) -> str:
+    found = list(names)
+    if len(found) > 1:
+        return f"{', '.join(found[:-1])} and {found[-1]}"
+    return found[0]
+
+
+def _ways(key: Key, found: Resolution, said: tuple[Said, ...]) -> Iterator[str]:
+    """How to change it, what counts most first, and what stands in the way."""
+    other = value_text(_another(key, found.values.get(key.name, key.default)))
+    text = other.strip('"') if key.kind == "string" else other
+    text = ",".join(json.loads(other)) if key.kind == "list" and not key.structured else text
+    yield f"for one command: noodle --set '{key.name}={text}' ..."
+    first = next(one for one in said if one.counts)
+    names = " or ".join((*key.facts.variables, f"{PREFIX}{key.name}"))
+    over = " (the option --set counts more, and is given now)" if first.layer == "option" else ""
+    yield f"by a variable: {names} (with its dots by env(1)){over}"
+    if first.layer in {"option", "variable"}:
+        over = f" ({first.place} counts more, and is given now)"
+    content = json.dumps(nested({key.name: json.loads(other)}))
+    where = f", as in {first.place}" if first.layer == "file" else ""
+    yield f"in a file{where}: {content}{over}"
+
+
+def _another(key: Key, value: Any) -> Any:
+    """Another legal value, to show how one is written; the same where none is sure."""
+    if isinstance(value, bool):
+        return not value
+    if key.choices and key.kind == "string":
+        return next((one for one in key.choices if one != value), value)
+    return key.default
