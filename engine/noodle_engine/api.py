@@ -554,7 +554,10 @@ class Noodle:
         from noodle_engine.execute.home.holder import client_of
         from noodle_engine.execute.home.service import StoppedListening
 
+        upgrades: set[str] = set()
+
         def hear(heard: Mapping[str, Any]) -> None:
+            upgrades.update(filter(None, [heard.get("upgrade")]))
             if "progress" in heard:
                 if waiting.progress is not None:
                     waiting.progress(decode(StepProgress, heard["progress"]))
@@ -575,7 +578,8 @@ class Noodle:
             if not stopped.taken:
                 why = "this command was interrupted before it took the request"
                 raise HolderSilent(path, holder, why) from None
-            raise WaitInterrupted(path, holder) from None
+            only = upgrades.pop() if len(upgrades) == 1 else None
+            raise WaitInterrupted(path, holder, only) from None
         return tuple(decode(UpgradeView, view) for view in answer.get("views", ()))
 
     def apply(

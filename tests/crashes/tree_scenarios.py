@@ -56,7 +56,8 @@ class Tree:
 
     `before` and `after` are the versions on the two sides, None for none. An
     adoption is one `had` (its layout before): both sides hold the same to a reader.
-    With `inside` data lies in the tree, and `written` is what programs wrote last.
+    With `inside` data lies in the tree, and `written` is what programs wrote last. Of
+    `known_max` trees, and the kept ones, a manifest may be left.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Tree:
     inside: bool = False
     written: Mapping[str, bytes] = field(default_factory=lambda: WRITTEN)
     points_max: int = 10
+    known_max: int = 1
     _told: str | None = None
     _held: bool = False
     _was: TreeManifest | None = None
@@ -254,7 +256,8 @@ class Tree:
         known = (
             {path.stem for path in place.manifests.iterdir()} if place.manifests.exists() else ()
         )
-        assert len(known) <= 1 + len(found["points"]), f"too many manifests: {known}"
+        most = self.known_max + len(found["points"])
+        assert len(known) <= most, f"too many manifests: {known}"
 
 
 def tree_at(folder: Path) -> Path | None:

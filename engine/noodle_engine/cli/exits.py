@@ -43,10 +43,10 @@ ALL: dict[int, str] = {
     3: "refused: the target is as it was before",
     4: "the upgrade failed and the old was restored",
     5: "a person is needed: an upgrade is on hold, its clean-up, a disk or a check failed",
-    6: "a key, a signature or the journal failed verification",
+    6: "a key, a signature, the journal or a target failed verification",
     7: "not authorised",
     8: "`--wait` ended first; the upgrade goes on",
-    9: "another process holds the home or a target and does not answer",
+    9: "another process holds the home or a target, or does not answer",
     10: "`plan --detailed-exitcode`: there are changes to apply",
     130: "interrupted; an upgrade that was under way can be resumed",
 }

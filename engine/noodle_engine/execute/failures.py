@@ -566,13 +566,15 @@ class WaitInterrupted(NoodleError):
     code: ClassVar[str] = "wait_interrupted"
     exit_code: ClassVar[int] = 130
 
-    def __init__(self, home: str, holder: int | None) -> None:
+    def __init__(self, home: str, holder: int | None, upgrade: str | None = None) -> None:
         who = f"process {holder}" if holder else "the process that holds the home"
+        look = f"noodle status {upgrade}" if upgrade else "noodle status"
         super().__init__(
             problem="this command stopped waiting",
             cause=f"{who} drives the upgrade, and goes on with it",
-            remedy="run `noodle status` to see how it stands, `noodle abort ID` to take it back",
-            data={"home": home, "holder": holder},
+            remedy=f"run `{look}` to see how it stands, `noodle abort {upgrade or 'ID'}` to take "
+            "it back",
+            data={"home": home, "holder": holder, "upgrade": upgrade},
         )
 
 

@@ -335,6 +335,7 @@ def test_an_interrupt_of_one_who_asked_only_ends_the_waiting(site: Site) -> None
         with pytest.raises(WaitInterrupted) as interrupted:
             asking.result()
         assert interrupted.value.data["holder"] == os.getpid()
+        assert interrupted.value.data["upgrade"] == noodle.status().open[0].upgrade
         gate.open()
     assert site.has("web", "1.0.0")
 

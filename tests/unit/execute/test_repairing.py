@@ -73,7 +73,7 @@ def test_a_file_is_put_back_with_its_attributes(
         assert kept(view).read_text() == left
 
 
-def tree_release(site: Site, layout: str) -> None:
+def tree_release(site: Site, layout: str, hooks: str = "") -> None:
     folder = site.folder / "releases" / "site-1.0.0"
     for name in ("app.py", "static/a.css", "static/b.css", "var/first"):
         (folder / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ def tree_release(site: Site, layout: str) -> None:
     text = manifest("site", "1.0.0", site.target("site"))
     text = text.replace('"file"', '"directory"').replace('"payload"', '"tree"')
     more = f'layout = "{layout}"\nmutable = ["var/"]\nunmanaged = ["*.pid", "cache/"]\n'
-    (folder / "noodle.toml").write_text(text.rstrip() + "\n" + more)
+    (folder / "noodle.toml").write_text(text.rstrip() + "\n" + more + hooks)
     with site.open() as noodle:
         noodle.add(folder)
         noodle.apply(["site@1.0.0"])
@@ -158,6 +158,30 @@ def test_data_that_somebody_put_in_the_place_of_its_link_is_kept(site: Site) -> 
 
     assert (var / "data").read_text() == "a visitor's"
     assert (kept(view) / "var" / "data").read_text() == "written since"
+
+
+def test_a_repair_of_a_tree_that_is_taken_back_leaves_all_as_it_was(site: Site) -> None:
+    """Also what tells a person which files differ, and what programs write meanwhile."""
+    tree_release(site, "tree", hook("after-swap", ["sh", "-c", f"test ! -e {site.folder}/sick"]))
+    path = site.target("site")
+    (path / "app.py").write_text(EDITED)
+    (path / "app.pid").write_text("42")
+    (site.folder / "sick").touch()
+    with site.open() as noodle:
+        for _ in range(2):
+            plan = noodle.plan_repair("site").plan
+            assert plan is not None
+            view = noodle.apply(plan)
+            assert view is not None
+            assert view.state is State.ROLLED_BACK
+            assert (path / "app.py").read_text() == EDITED
+            assert (path / "app.pid").read_text() == "42"
+            assert sorted(one.name for one in path.parent.iterdir()) == [".noodle", "site"]
+            (row,) = noodle.verify("site").components
+            assert [one.path for one in row.differences] == ["app.py"]
+            assert len(list((path.parent / ".noodle" / "site" / "manifests").glob("*.tree"))) == 1
+    (site.folder / "sick").unlink()
+    repaired(site, "site")
 
 
 def test_what_no_release_has_is_not_repaired(site: Site) -> None:

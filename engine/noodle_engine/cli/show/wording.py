@@ -231,6 +231,8 @@ def upgrade_lines(out: Invocation, view: UpgradeView) -> Iterator[str]:
         yield f"  stopped: who writes {clean(', '.join(view.writers_stopped))}, until it goes on"
     if view.waiting is not None and view.waiting.until_ms is not None:
         yield f"  limit:   {moment(view.waiting.until_ms)}, then it is taken back"
+    if view.state == "rolled_back" and view.detail:
+        yield out.command(f"  look:    `noodle steps {view.upgrade} --output`")
     if view.allowed:
         yield "  you can:"
         for command in view.allowed:

@@ -115,6 +115,7 @@ def sentence(entry: Entry) -> str:  # noqa: PLR0911 - one return per kind
 
 _NOTES: dict[str, str] = {
     "kept": "what stood there is kept as {0}",
+    "stayed": "what is unmanaged there could not be moved back, and is kept with it: {0}",
     "kept_beside": "what stood beside it is kept as {0}",
     "kept_data": "what somebody wrote into the data of then is kept: {0}",
     "kept_release": "the tree that stood for the old one is kept as {0}",

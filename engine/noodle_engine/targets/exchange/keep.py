@@ -97,8 +97,9 @@ def point(exchange: Exchange) -> Observation:
         return observed
     if exchange.repairs:
         aside = _set_aside(exchange)
-        exchange.objects.bring_over(aside)
-        return Observation(observed.root, {**observed.attributes, "kept": path_text(str(aside))})
+        told = {"kept": path_text(str(aside)), "stayed": exchange.objects.bring_over(aside)}
+        told = {name: text for name, text in told.items() if text}
+        return Observation(observed.root, {**observed.attributes, **told})
     where = exchange.objects.kept_at()
     beside = exchange.objects.find(exchange.beside, Look.IDENTITY)
     kept = exchange.objects.find(where, Look.IDENTITY)
@@ -181,4 +182,6 @@ def clean_committed(exchange: Exchange) -> Observation:
 
 def clean_rolled_back(exchange: Exchange) -> Observation:
     """Remove what `stage` made, if it is still there; see `unstage`."""
-    return unstage(exchange)
+    observed = unstage(exchange)
+    exchange.objects.taken_back()
+    return observed

@@ -144,8 +144,14 @@ class Objects(Protocol):
     def taken_from(self, displaced: Path) -> None:
         """What programs wrote comes from an object that was set aside, where it is missing."""
 
-    def bring_over(self, displaced: Path) -> None:
-        """In a repair: what is no part of any version comes from what was set aside."""
+    def taken_back(self) -> None:
+        """Last of all where an upgrade was taken back: the old is in place. Twice is once."""
+
+    def bring_over(self, displaced: Path) -> str:
+        """In a repair: what is no part of any version comes from what was set aside.
+
+        The answer names what could not be moved, and stayed there.
+        """
 
     def is_carried(self, beside: Path) -> bool:
         """Whether nothing is left for `carried` to do."""

@@ -115,8 +115,13 @@ class FileObjects:
     def taken_from(self, displaced: Path) -> None:
         """Nothing to do."""
 
-    def bring_over(self, displaced: Path) -> None:
+    def taken_back(self) -> None:
         """Nothing to do."""
+
+    def bring_over(self, displaced: Path) -> str:
+        """Nothing to do."""
+        del displaced
+        return ""
 
     def is_carried(self, beside: Path) -> bool:
         """Nothing was to be done."""

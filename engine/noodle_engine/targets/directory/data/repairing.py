@@ -66,13 +66,14 @@ def is_own(place: Place, path: Path) -> bool:
     return tree.parent in (place.parent, place.releases) and kind_of(tree) is ObjectKind.FOLDER
 
 
-def bring_unmanaged(options: TreeOptions, source: Path, target: Path) -> None:
+def bring_unmanaged(options: TreeOptions, source: Path, target: Path) -> list[bytes]:
     """Move what is unmanaged from one tree into another, durably (RP2). Twice is once.
 
-    What cannot be moved, as another user's folder, stays where it is.
+    What cannot be moved, as another user's folder, stays where it is, and is the answer.
     """
+    stayed: list[bytes] = []
     if not options.unmanaged:
-        return
+        return stayed
     for path in list(_unmanaged(options, source, b"")):
         name = os.fsdecode(path)
         if kind_of((target / name).parent) is not ObjectKind.FOLDER:
@@ -80,7 +81,8 @@ def bring_unmanaged(options: TreeOptions, source: Path, target: Path) -> None:
         try:
             move(source / name, target / name)
         except DiskError:
-            continue
+            stayed.append(path)
+    return stayed
 
 
 def _unmanaged(options: TreeOptions, tree: Path, within: bytes) -> Iterator[bytes]:

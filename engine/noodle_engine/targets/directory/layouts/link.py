@@ -17,7 +17,7 @@ from noodle_engine.disk.trees.syncing import sync_file_system
 from noodle_engine.machine.plan import ABSENT
 from noodle_engine.targets.base import Source
 from noodle_engine.targets.directory.layouts.objects import DirectoryObjects
-from noodle_engine.targets.directory.trees.kept import LINK_ENDING, forget_manifests
+from noodle_engine.targets.directory.trees.kept import LINK_ENDING
 from noodle_engine.targets.directory.trees.roots import led_to, link_root, tree_root_in
 from noodle_engine.targets.directory.trees.writing import Built
 from noodle_engine.targets.exchange import Found, Look
@@ -141,7 +141,7 @@ class LinkObjects(DirectoryObjects):
         if not committed:
             self._drop_own()
         self.place.remove_stage(self.context.upgrade)
-        forget_manifests(self.place, self.reader)
+        self.forget_manifests(committed=committed)
 
     def _drop_own(self) -> None:
         """Remove this upgrade's release, if no link leads to it and nobody has written in it."""

@@ -30,13 +30,13 @@ from noodle_engine.disk.trees.syncing import fsync_tree, sync_file_system
 from noodle_engine.machine.plan import ABSENT
 from noodle_engine.machine.records import Observation
 from noodle_engine.registry.tree_options import TreeOptions
-from noodle_engine.targets.base import Source, StepContext
+from noodle_engine.targets.base import REPAIR_OPTION, Source, StepContext
 from noodle_engine.targets.directory.data.back import carried_paths
 from noodle_engine.targets.directory.data.carrying import Carrying
 from noodle_engine.targets.directory.data.repairing import bring_unmanaged, is_own
 from noodle_engine.targets.directory.data.seeding import seed, seed_inside
 from noodle_engine.targets.directory.data.then import Then
-from noodle_engine.targets.directory.trees.kept import kept_trees, newest_kept
+from noodle_engine.targets.directory.trees.kept import forget_manifests, kept_trees, newest_kept
 from noodle_engine.targets.directory.trees.manifests import manifest_beside
 from noodle_engine.targets.directory.trees.payload import staged_manifest
 from noodle_engine.targets.directory.trees.reading import Reader
@@ -280,11 +280,28 @@ class DirectoryObjects(ABC):
         if self.carries and kind_of(tree) is ObjectKind.FOLDER:
             self._carrying().take(self.tree_of(self.place.path), tree)
 
-    def bring_over(self, displaced: Path) -> None:
+    def bring_over(self, displaced: Path) -> str:
         """What is unmanaged comes into the tree that was put back, where its name is free."""
         path = self.place.path
-        if is_own(self.place, displaced) and is_own(self.place, path):
-            bring_unmanaged(self.options, self.tree_of(displaced), self.tree_of(path))
+        if not (is_own(self.place, displaced) and is_own(self.place, path)):
+            return ""
+        stayed = bring_unmanaged(self.options, self.tree_of(displaced), self.tree_of(path))
+        return named(stayed) if stayed else ""
+
+    def forget_manifests(self, *, committed: bool) -> None:
+        """Remove what is known of trees that are no more."""
+        if committed or not self._repairs:
+            forget_manifests(self.place, self.reader)
+
+    def taken_back(self) -> None:
+        """What was read of a stranger's tree is forgotten: it is still what nobody knows."""
+        if self._repairs:
+            stranger = tree_root_in(self.context.expected_old)
+            forget_manifests(self.place, self.reader, stranger=stranger)
+
+    @property
+    def _repairs(self) -> bool:
+        return REPAIR_OPTION in self.context.component.options
 
     def is_carried(self, beside: Path) -> bool:
         """Whether the displaced tree has no newer data."""

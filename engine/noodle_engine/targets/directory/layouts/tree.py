@@ -9,7 +9,6 @@ from noodle_engine.disk.names import fsync_folder, unlink_quietly
 from noodle_engine.disk.trees.manifest import TreeManifest
 from noodle_engine.targets.base import Source
 from noodle_engine.targets.directory.layouts.objects import DirectoryObjects
-from noodle_engine.targets.directory.trees.kept import forget_manifests
 from noodle_engine.targets.exchange import Found
 
 __all__ = ["TreeObjects"]
@@ -45,9 +44,8 @@ class TreeObjects(DirectoryObjects):
 
     def clear(self, *, committed: bool) -> None:
         """Remove `stage-ID`, and what is known of trees that are no more."""
-        del committed
         self.place.remove_stage(self.context.upgrade)
-        forget_manifests(self.place, self.reader)
+        self.forget_manifests(committed=committed)
 
     def kept_at(self) -> Path:
         """`releases/VERSION-ROOT-ID`."""

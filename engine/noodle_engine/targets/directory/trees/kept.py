@@ -12,7 +12,7 @@ from noodle_engine.disk.failures import explained
 from noodle_engine.disk.files import ObjectKind, kind_of, link_text
 from noodle_engine.disk.trees.build import KeptTree
 from noodle_engine.targets.directory.trees.reading import Reader
-from noodle_engine.targets.directory.trees.roots import led_to, tree_at, tree_digits
+from noodle_engine.targets.directory.trees.roots import led_to, tree_at, tree_digits, tree_root_in
 from noodle_engine.targets.exchange import Look
 from noodle_engine.targets.place import Place
 
@@ -62,13 +62,18 @@ def _upgrade_in(name: str) -> str:
     return name.removesuffix(LINK_ENDING).rpartition("-")[2]
 
 
-def forget_manifests(place: Place, reader: Reader) -> None:
+def forget_manifests(place: Place, reader: Reader, *, stranger: str | None = None) -> None:
     """Remove the manifests of trees that are neither kept, nor at the target, nor beside it.
 
-    Where something is at the target that none of them knows, all stay: they are
-    what tells a person what should be there.
+    Where something is at the target that none of them knows, all others stay: they are
+    what tells a person what should be there. So that of a `stranger` (its root), which
+    was read for a repair that was taken back, goes first, unless a kept tree has it too.
     """
     reader.manifests.tidy()
+    kept = _kept_digits(place)
+    if stranger is not None and tree_digits(stranger) not in kept:
+        reader.manifests.forget([one for one in reader.manifests.roots() if one == stranger])
+        reader.expected = [one for one in reader.expected if tree_root_in(one) != stranger]
     roots = reader.manifests.roots()
     if not roots:
         return
@@ -76,10 +81,7 @@ def forget_manifests(place: Place, reader: Reader) -> None:
     current = reader.find(place.path, Look.IDENTITY)
     if not current.is_absent and current.content not in roots:
         return
-    needed = {tree_digits(current.content)}
-    if kind_of(place.releases) is ObjectKind.FOLDER:
-        with explained("list", place.releases):
-            needed |= {digits_in(path.name) for path in place.releases.iterdir()}
+    needed = {tree_digits(current.content), *kept}
     with explained("list", place.parent):
         beside = [
             path
@@ -88,6 +90,14 @@ def forget_manifests(place: Place, reader: Reader) -> None:
         ]
     needed |= {tree_digits(reader.find(path, Look.IDENTITY).content) for path in beside}
     reader.manifests.forget([root for root in roots if tree_digits(root) not in needed])
+
+
+def _kept_digits(place: Place) -> set[str]:
+    """The digits of the roots of what is kept."""
+    if kind_of(place.releases) is not ObjectKind.FOLDER:
+        return set()
+    with explained("list", place.releases):
+        return {digits_in(path.name) for path in place.releases.iterdir()}
 
 
 def digits_in(name: str) -> str:
