@@ -9,12 +9,14 @@ from noodle_engine.cli.pages.commands import commands_page
 from noodle_engine.cli.pages.errors import errors_page
 from noodle_engine.cli.pages.shapes import shapes_page
 from noodle_engine.machine.diagram import machine_page
+from noodle_policies.settings.schema import schema_text
 
 PAGES = {
     "errors.md": errors_page,
     "cli.md": commands_page,
     "json.md": shapes_page,
     "machine.md": machine_page,
+    "../../specs/settings.schema.json": schema_text,
 }
 
 
@@ -23,7 +25,9 @@ def main(words: list[str]) -> int:
     folder = Path(words[0] if words else "docs/reference")
     folder.mkdir(parents=True, exist_ok=True)
     for name, page in PAGES.items():
-        (folder / name).write_text(page(), encoding="utf-8")
+        path = folder / name
+        if path.parent.is_dir():  # what stands elsewhere in the checkout is only for that
+            path.write_text(page(), encoding="utf-8")
     return 0
 
 

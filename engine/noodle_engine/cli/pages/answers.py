@@ -16,6 +16,7 @@ from noodle_engine.cli.show.shapes import (
     OpenView,
     RescueView,
     RunView,
+    SchemaView,
 )
 from noodle_engine.execute.answers.views import (
     AuditVerdict,
@@ -73,6 +74,7 @@ ANSWERS: dict[str, tuple[type, ...]] = {
     "config show": (SettingsView,),
     "config explain": (Explanation, Listing),
     "config validate": (ValidatedView,),
+    "config schema": (SchemaView,),
     "config diff": (DifferencesView,),
     "completion": (CompletionView,),
 }

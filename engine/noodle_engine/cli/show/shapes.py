@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from noodle_engine.execute.answers.views import AuditEntry, UpgradeView
 
@@ -16,6 +18,7 @@ __all__ = [
     "OpenView",
     "RescueView",
     "RunView",
+    "SchemaView",
 ]
 
 FORMAT = 1
@@ -44,6 +47,14 @@ class CompletionView:
 
     shell: str
     script: str
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaView:
+    """The answer of config schema: the schema as it stands in specs/settings.schema.json."""
+
+    schema: Mapping[str, Any]
     format: int = FORMAT
 
 

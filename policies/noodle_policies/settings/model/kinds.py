@@ -6,23 +6,32 @@ Owns their form. What a value means beside others is checked elsewhere.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
-import semver
-from pydantic import AfterValidator, Strict, StringConstraints
+from pydantic import AfterValidator, Strict, StringConstraints, WithJsonSchema
 
 __all__ = [
+    "ABSOLUTE",
+    "BELOW",
+    "ENTRY",
+    "NAME",
+    "TEXT_LENGTH_MAX",
+    "ZONE_FORMAT",
+    "AbsolutePath",
     "Clock",
     "Day",
     "Deployment",
+    "EntryName",
     "Eviction",
     "FolderNames",
     "Impact",
     "Level",
     "LogLevel",
     "Mode",
+    "Name",
     "Names",
+    "PathBelow",
     "Permission",
     "Range",
     "SemVer",
@@ -53,41 +62,54 @@ Permission = Literal[
     "runtime_upgrade:rollback",
 ]
 
-_SIZE: Final = re.compile(r"([1-9][0-9]{0,11})(KB|MB|GB)")
+# A pattern is both what the loader asks and what the schema says. It holds for the whole text:
+# `$` would let a line break pass, and \Z is not known to every reader of schemas.
+_END: Final = r"(?![\s\S])"
+_TIME: Final = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]"
+_NUMBER: Final = r"(?:0|[1-9][0-9]*)"
+_PRE: Final = r"(?:0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)"
+_SEMVER: Final = (
+    rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-{_PRE}(?:\.{_PRE})*)?"
+    r"(?:\+[0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*)?"
+)
+_COMPARISON: Final = rf"[ \t]*(?:==|!=|>=|<=|>|<|=|\^|~)?[ \t]*{_SEMVER}[ \t]*"
+
+SIZE: Final = rf"^[1-9][0-9]{{0,11}}(?:KB|MB|GB){_END}"
+CLOCK: Final = rf"^(?:{_TIME}|24:00){_END}"
+WINDOW: Final = rf"^({_TIME})-(?!\1{_END})(?:{_TIME}|24:00){_END}"
+ZONE: Final = rf"^[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*{_END}"
+SEMVER: Final = rf"^{_SEMVER}{_END}"
+RANGE: Final = rf"^{_COMPARISON}(?:,{_COMPARISON})*{_END}"
+NAME: Final = rf"^[^\s\x00-\x1f](?:[^\x00-\x1f]*[^\s\x00-\x1f])?{_END}"
+ABSOLUTE: Final = rf"^/[^\x00-\x1f]*{_END}"
+BELOW: Final = rf"^(?!/)(?!(?:[^/]*/)*\.\.(?:/|{_END}))[^\x00-\x1f]+{_END}"
+ENTRY: Final = rf"^[A-Za-z0-9][A-Za-z0-9_-]{{0,62}}{_END}"
+
 _UNITS: Final = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
-_CLOCK: Final = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
-_COMPARISON: Final = re.compile(r"(?:==|!=|>=|<=|>|<|=|\^|~)?\s*(\S+)")
+ZONE_FORMAT: Final = "iana-timezone"
+"""The format of a zone's name in the schema: which zones there are, each machine knows."""
 
 
 def size_bytes(text: str) -> int:
     """How many bytes a size is. `MB` is 10^6 bytes. Raises ValueError."""
-    found = _SIZE.fullmatch(text)
-    if found is None:
+    if not re.match(SIZE, text):
         raise ValueError("a size is a whole number with KB, MB or GB, as 100MB")
-    return int(found[1]) * _UNITS[found[2]]
+    return int(text[:-2]) * _UNITS[text[-2:]]
 
 
-def _size(text: str) -> str:
-    size_bytes(text)
-    return text
+def _text(pattern: str, words: str, *, length_max: int = TEXT_LENGTH_MAX, **schema: Any) -> Any:
+    """A text of one form: `words` say what it is where it is not."""
+    form = re.compile(pattern)
 
+    def check(text: str) -> str:
+        if not form.match(text):
+            raise ValueError(words)
+        return text
 
-def _clock(text: str) -> str:
-    if text != "24:00" and not _CLOCK.fullmatch(text):
-        raise ValueError("a time of day is HH:MM, 00:00 to 24:00")
-    return text
-
-
-def _window(text: str) -> str:
-    start, dash, end = text.partition("-")
-    if not dash:
-        raise ValueError("a window is HH:MM-HH:MM")
-    if _clock(start) == "24:00":
-        raise ValueError("a window begins before 24:00")
-    _clock(end)
-    if start == end:
-        raise ValueError("a window that ends when it begins never opens; all day is 00:00-24:00")
-    return text
+    said = {"type": "string", "maxLength": length_max, "pattern": pattern, **schema}
+    return Annotated[
+        str, StringConstraints(max_length=length_max), AfterValidator(check), WithJsonSchema(said)
+    ]
 
 
 def _zone(text: str) -> str:
@@ -98,38 +120,37 @@ def _zone(text: str) -> str:
     return text
 
 
-def _version(text: str) -> str:
-    if not semver.Version.is_valid(text):
-        raise ValueError("a version is MAJOR.MINOR.PATCH, as SemVer 2 has it")
-    return text
+if TYPE_CHECKING:
+    Name: TypeAlias = str
+    Size: TypeAlias = str
+    Clock: TypeAlias = str
+    Window: TypeAlias = str
+    Zone: TypeAlias = str
+    SemVer: TypeAlias = str
+    Range: TypeAlias = str
+    AbsolutePath: TypeAlias = str
+    PathBelow: TypeAlias = str
+    EntryName: TypeAlias = str
+else:
+    Name = _text(NAME, "a name has no blanks around it and no control characters")
+    Size = _text(SIZE, "a size is a whole number with KB, MB or GB, as 100MB")
+    Clock = _text(CLOCK, "a time of day is HH:MM, 00:00 to 24:00")
+    Window = _text(
+        WINDOW,
+        "a window is HH:MM-HH:MM; it begins before 24:00, and does not end when it begins: all "
+        "day is 00:00-24:00",
+    )
+    Zone = Annotated[
+        _text(ZONE, "a zone is one of IANA's, as Europe/Vienna or UTC", format=ZONE_FORMAT),
+        AfterValidator(_zone),
+    ]
+    SemVer = _text(SEMVER, "a version is MAJOR.MINOR.PATCH, as SemVer 2 has it")
+    Range = _text(RANGE, 'a range is comparisons with commas, as ">=1.0.0, <2.0.0"')
+    AbsolutePath = _text(ABSOLUTE, "a path from the root on, without control characters")
+    PathBelow = _text(BELOW, "a path that begins with no / and has no ..")
+    EntryName = _text(ENTRY, "a name of letters, digits, _ and -", length_max=63)
 
-
-def _range(text: str) -> str:
-    for part in text.split(","):
-        found = _COMPARISON.fullmatch(part.strip())
-        if found is None or not semver.Version.is_valid(found[1]):
-            raise ValueError('a range is comparisons with commas, as ">=1.0.0, <2.0.0"')
-    return text
-
-
-def _plain(text: str) -> str:
-    if text != text.strip() or any(ord(letter) < ord(" ") for letter in text):
-        raise ValueError("a name has no blanks around it and no control characters")
-    return text
-
-
-Name = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=TEXT_LENGTH_MAX),
-    AfterValidator(_plain),
-]
 # JSON has lists, the model keeps tuples: nothing can change one afterwards.
 Names = Annotated[tuple[Name, ...], Strict(strict=False)]
 FolderNames = Names
-Size = Annotated[str, AfterValidator(_size)]
-Clock = Annotated[str, AfterValidator(_clock)]
-Window = Annotated[str, AfterValidator(_window)]
 Windows = Annotated[tuple[Window, ...], Strict(strict=False)]
-Zone = Annotated[str, AfterValidator(_zone)]
-SemVer = Annotated[str, AfterValidator(_version)]
-Range = Annotated[str, AfterValidator(_range)]

@@ -19,13 +19,14 @@ from noodle_policies.settings.model.catalogue import Key, catalogue, section_in
 from noodle_policies.settings.model.root import Settings
 from noodle_policies.settings.model.section import Section, entries_of
 
-__all__ = ["Way", "dotted", "private_keys", "read_sections", "shown"]
+__all__ = ["PRIVATE_KEY", "Way", "dotted", "private_keys", "read_sections", "shown"]
 
 Way = tuple[str | int, ...]
 """The names and indexes that lead to a value."""
 
 _SECRET: Final = re.compile(r"secret|passw|token$|api_?key|private_?key|credential", re.IGNORECASE)
-_PEM: Final = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
+PRIVATE_KEY: Final = r"-----BEGIN [A-Z ]*PRIVATE KEY-----"
+_PEM: Final = re.compile(PRIVATE_KEY)
 _WANTED: Final = {
     "boolean": "true or false",
     "integer": "a whole number",
@@ -204,6 +205,8 @@ def _problems(name: str, error: ValidationError, place: Callable[[Way], str]) ->
                 dotted(way),
                 f"{dotted(way)} is no name for an entry: letters, digits, _ and - are, up to 63",
             )
+        elif isinstance(detail["input"], str) and _PEM.search(detail["input"]):
+            yield _private(way, place)
         else:
             yield _refused(way, cast(Mapping[str, Any], detail), place)
 
@@ -269,18 +272,18 @@ def _names_near(way: Way) -> Sequence[str]:
 def private_keys(content: Any, way: Way, place: Callable[[Way], str]) -> Iterator[Problem]:
     """The private keys among the values of a source, wherever they stand."""
     if isinstance(content, str) and _PEM.search(content):
-        yield Problem(
-            ProblemKind.SECURITY,
-            place(way),
-            dotted(way),
-            f"{dotted(way)} holds a private key, which has no place in settings",
-        )
+        yield _private(way, place)
     elif isinstance(content, dict):
         for name, inner in content.items():
             yield from private_keys(inner, (*way, name), place)
     elif isinstance(content, list):
         for index, inner in enumerate(content):
             yield from private_keys(inner, (*way, index), place)
+
+
+def _private(way: Way, place: Callable[[Way], str]) -> Problem:
+    text = f"{dotted(way)} holds a private key, which has no place in settings"
+    return Problem(ProblemKind.SECURITY, place(way), dotted(way), text)
 
 
 def shown(value: object) -> str:

@@ -104,3 +104,19 @@ def diff(invocation: Invocation, one: Path, other: Path | None) -> int:
     invocation.answer(difference_lines(invocation, view))
     invocation.document(view)
     return exits.DONE
+
+
+@config.command(short_help="The JSON Schema of a settings file.")
+@click.pass_obj
+def schema(invocation: Invocation) -> int:
+    """The JSON Schema (draft 2020-12) of a settings file, for editors and other tools.
+
+    What it takes, loads; but for rules between keys and what only this machine
+    knows, which `noodle config validate` checks too.
+    """
+    from noodle_engine.cli.show.shapes import SchemaView
+    from noodle_policies.settings.schema import schema_text, settings_schema
+
+    invocation.answer(schema_text().rstrip("\n"))
+    invocation.document(SchemaView(settings_schema()))
+    return exits.DONE

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from pydantic import Field, Strict, StringConstraints
+from pydantic import Field, Strict
 
 from noodle_policies.settings.model.kinds import (
     Clock,
     Day,
     Deployment,
+    EntryName,
     Mode,
     Strategy,
     Windows,
@@ -33,7 +34,6 @@ from noodle_policies.settings.model.section import (
 __all__ = ["Blackout", "DeploymentSettings", "MaintenanceWindow", "Policy"]
 
 _INTEGRATION: Final = "deployment.upgrade_integration.enabled"
-EntryName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
 
 
 class UpgradeIntegration(Section):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from noodle_policies.settings.model.kinds import LogLevel, Size
+from noodle_policies.settings.model.kinds import AbsolutePath, LogLevel, Size
 from noodle_policies.settings.model.section import (
     Section,
     choice,
@@ -37,7 +37,7 @@ class Debug(Section):
         live=True,
         variables="NOODLE_LOG_LEVEL",
     )
-    log_file: str = text(
+    log_file: AbsolutePath = text(
         "/var/log/noodlecore/runtime_upgrade.log",
         "The file of the log. One set by hand that cannot be written is an error; for the default "
         "the log goes to the home's logs folder, which is said once",

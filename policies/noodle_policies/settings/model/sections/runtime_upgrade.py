@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from noodle_policies.settings.model.kinds import Level, Names, Strategy
+from noodle_policies.settings.model.kinds import Level, Names, PathBelow, Strategy
 from noodle_policies.settings.model.section import (
     Section,
     choice,
@@ -159,7 +159,7 @@ class Validation(Section):
 class Components(Section):
     """The releases that are known."""
 
-    registry_path: str = text(
+    registry_path: PathBelow = text(
         "runtime_components",
         "The folder that holds the releases, relative to the home",
         bounds="a path below the home",
