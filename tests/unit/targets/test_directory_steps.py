@@ -165,11 +165,19 @@ def test_a_file_edited_in_the_staged_tree_is_named_and_nothing_is_swapped(
     assert edited.read_bytes() == b"SAME"
 
 
-def test_a_file_edited_in_the_old_tree_stops_the_swap(upgrade: TreeSite) -> None:
-    upgrade.until(StepName.STAGE)
+def go_on(site: TreeSite, after: StepName, last: StepName) -> None:
+    """Do the steps that follow on one, up to another."""
+    for step in FORWARD[FORWARD.index(after) + 1 : FORWARD.index(last) + 1]:
+        site.do(step)
+
+
+@pytest.mark.parametrize("after", [StepName.CHECK, StepName.SNAPSHOT, StepName.STAGE])
+def test_a_file_edited_in_the_old_tree_stops_the_swap(upgrade: TreeSite, after: StepName) -> None:
+    """Whatever was looked at before: at the latest the look before the swap sees it."""
+    upgrade.until(after)
     (upgrade.path / "app.py").write_bytes(b"hot")
     with pytest.raises(ForeignFound):
-        upgrade.do(StepName.SWAP)
+        go_on(upgrade, after, StepName.SWAP)
     assert (upgrade.path / "app.py").read_bytes() == b"hot"
 
 

@@ -165,9 +165,8 @@ def check(context: StepContext, place: Place, objects: DirectoryObjects) -> Obse
             found=found.root if differs is None else f"{found.root} (differs in {differs})",
             component=context.component.name,
         )
-    if source is not None and source.point:
-        _point_manifest(place, objects.reader, source, context.component.name)
-    elif source is not None:
+    # A kept old is read wholly when it is staged, which is next.
+    if source is not None and not source.point:
         new = objects.manifest_of(source)
         if REPAIR_OPTION not in context.component.options:
             refuse_elsewhere(context.component.name, place, found, objects.options)
