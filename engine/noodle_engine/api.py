@@ -217,7 +217,9 @@ class Noodle:
     def status(self) -> HomeView:
         """What is open and what is installed."""
         with self._read() as (journal, world):
-            return reading.home_view(journal, world, by_name(releases_of(self._home)))
+            failure = self._settled().failure
+            problems = () if failure is None else failure.problems
+            return reading.home_view(journal, world, by_name(releases_of(self._home)), problems)
 
     def upgrade(self, upgrade_id: str) -> UpgradeView:
         """One upgrade, by its id or a beginning of it. Raises UpgradeUnknown."""
@@ -590,13 +592,9 @@ class Noodle:
         on_crash: OnCrash = OnCrash.FORWARD,
         request_key: str | None = None,
         take_over: bool = False,
-        made_now: bool = False,
         waiting: Waiting | None = None,
     ) -> UpgradeView | None:
         """Upgrade to what is wanted, or do exactly a plan. None: nothing to do.
-
-        `made_now` says that a plan was made just before, by the same caller, and nobody was
-        asked in between: its targets are looked at next when they are locked.
 
         Returns how the upgrade stands once nobody drives it: committed, rolled
         back, on hold. Raises a NoodleError for a refusal before anything was
@@ -607,14 +605,7 @@ class Noodle:
             plan = self.plan(wanted, remove=remove, take_over=take_over).plan
         if plan is None:
             return None
-        return self._request(
-            plan,
-            on_crash,
-            request_key,
-            waiting,
-            take_over=take_over,
-            made_now=made_now or not isinstance(wanted, Plan),
-        )
+        return self._request(plan, on_crash, request_key, waiting, take_over=take_over)
 
     def rollback(
         self,
@@ -631,7 +622,7 @@ class Noodle:
         plan = self.plan_back(name, to=to).plan
         if plan is None:
             raise NothingInstalled(name)
-        return self._request(plan, OnCrash.FORWARD, request_key, waiting, made_now=True)
+        return self._request(plan, OnCrash.FORWARD, request_key, waiting)
 
     def _request(
         self,
@@ -641,14 +632,12 @@ class Noodle:
         waiting: Waiting | None,
         *,
         take_over: bool = False,
-        made_now: bool = False,
     ) -> UpgradeView:
         arguments = {
             "plan": encode(plan),
             "on_crash": on_crash.value,
             "request_key": request_key,
             "take_over": take_over,
-            "made_now": made_now,
         }
 
         def local(holder: Holder) -> Sequence[str]:
@@ -659,7 +648,6 @@ class Noodle:
                     on_crash=on_crash,
                     request_key=request_key,
                     take_over=take_over,
-                    made_now=made_now,
                 )
             ]
 
@@ -815,18 +803,36 @@ class Noodle:
             raise HomeHeld(str(self._home.path), lock_holder(self._home.lock_file))
         self._note("journal.taken_over", f"the journal is written on {machine_id()}", {})
 
-    def run(self, *, stop: threading.Event, ready: Callable[[], None] = lambda: None) -> None:
+    def run(
+        self,
+        *,
+        stop: threading.Event,
+        ready: Callable[[], None] = lambda: None,
+        reload: threading.Event | None = None,
+        changed: Callable[[str], None] = lambda _text: None,
+    ) -> None:
         """Be the resident engine until `stop`: take up what is open, answer the socket.
 
+        Settings files that change are taken over by themselves, and looked at within
+        IDLE_S of `reload`; `changed` is told each change, also one that is refused.
         Raises HomeHeld if another process holds the home.
         """
         holder = self._hold()
         if holder is None:
             raise HomeHeld(str(self._home.path), lock_holder(self._home.lock_file))
-        holder.operations.resume(None, actor="engine", release=None)
-        ready()
-        while not stop.wait(IDLE_S):
-            holder.engine.journal.checkpoint_idle()
+        unlisten = holder.engine.listen(_telling_settings(changed))
+        try:
+            holder.operations.reloading.look()
+            holder.operations.resume(None, actor="engine", release=None)
+            holder.operations.reloading.hurry()
+            ready()
+            while not stop.wait(IDLE_S):
+                if reload is not None and reload.is_set():
+                    reload.clear()
+                    holder.operations.reloading.look()
+                holder.engine.journal.checkpoint_idle()
+        finally:
+            unlisten()
         with self._guard:
             self._holder = None
         holder.close(leave=True)
@@ -839,6 +845,16 @@ def _hearing(follow: Follow | None) -> Callable[[Heard], None] | None:
     def hear(heard: Heard) -> None:
         entry = heard.entry
         follow(UpgradeEvent(heard.seq, entry.upgrade, entry.label, sentence(entry), entry.at_ms))
+
+    return hear
+
+
+def _telling_settings(changed: Callable[[str], None]) -> Callable[[Heard], None]:
+    from noodle_engine.machine.records import ConfigChanged
+
+    def hear(heard: Heard) -> None:
+        if isinstance(heard.entry.event, ConfigChanged):
+            changed(sentence(heard.entry))
 
     return hear
 

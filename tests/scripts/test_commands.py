@@ -341,6 +341,19 @@ def test_a_resident_engine_carries_out_what_other_commands_ask(site: Site) -> No
         assert "committed" in plain.out
         going_back = site.ask("apply", "--remove", "hello", "--no-wait")
         assert site.ask("resume", going_back["upgrade"])["upgrades"][0]["state"] == "committed"
+        assert resident.stderr is not None
+        settings = site.home / "config" / "noodle.json"
+        settings.write_text('{"debug": {"stack_traces": 7}}')
+        resident.send_signal(signal.SIGHUP)  # it looks by itself too; this does not end it
+        told = resident.stderr.readline()
+        assert "those of before stay" in told
+        assert "type of debug.stack_traces" in told
+        (problem,) = site.ask("status")["settings_problems"]
+        assert "debug.stack_traces" in problem
+        assert "debug.stack_traces" in site.run("status").out
+        assert site.run("apply", "hello@1.0.0").code == 2
+        settings.unlink()
+        assert "as they were before" in resident.stderr.readline()
         assert resident.poll() is None
     finally:
         resident.send_signal(signal.SIGTERM)

@@ -1,6 +1,6 @@
-"""Ctrl-C: the first stops after the step, the second leaves at once.
+"""Ctrl-C: the first stops after the step, the second leaves at once. SIGHUP: look again.
 
-Owns the handlers of SIGINT and SIGTERM while a change is under way, and puts
+Owns the handlers of SIGINT, SIGTERM and SIGHUP while a change is under way, and puts
 the earlier ones back. It decides nothing about an upgrade: the engine looks at
 the event after each step.
 
@@ -21,7 +21,7 @@ from types import FrameType
 
 from noodle_engine.cli.show.terminal import Invocation
 
-__all__ = ["stop_on_signals"]
+__all__ = ["reload_on_signal", "stop_on_signals"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _INTERRUPTED = 130
@@ -50,6 +50,21 @@ def stop_on_signals(
     finally:
         for number, handler in earlier:
             signal.signal(number, handler)
+
+
+@contextmanager
+def reload_on_signal() -> Iterator[threading.Event]:
+    """The event that each SIGHUP sets; whoever acts on it clears it."""
+    reload = threading.Event()
+
+    def heard(_number: int, _frame: FrameType | None) -> None:
+        reload.set()
+
+    earlier = signal.signal(signal.SIGHUP, heard)
+    try:
+        yield reload
+    finally:
+        signal.signal(signal.SIGHUP, earlier)
 
 
 def _tell(out: Invocation, text: str) -> None:

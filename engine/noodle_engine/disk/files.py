@@ -120,7 +120,7 @@ def kind_of(path: Path) -> ObjectKind:
     with explained("look at", path):
         try:
             mode = os.lstat(path).st_mode
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return ObjectKind.ABSENT
     if stat.S_ISREG(mode):
         return ObjectKind.FILE

@@ -23,7 +23,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from noodle_engine.disk.locks import FileLock
 from noodle_engine.execute.driving import Control, Driving
@@ -33,7 +33,7 @@ from noodle_engine.execute.home.settings import settings_from_journal
 from noodle_engine.execute.planning import check_free, check_versions
 from noodle_engine.execute.recording import Heard, Live, Recorder, StepProgress
 from noodle_engine.execute.retention import check_room
-from noodle_engine.execute.timing.limits import back_limit_ms, total_limit_ms
+from noodle_engine.execute.timing.limits import at_once_limit, back_limit_ms, total_limit_ms
 from noodle_engine.execute.timing.live_clock import ClockMark, LiveClock
 from noodle_engine.execute.timing.timers import Timers
 from noodle_engine.machine.decide import (
@@ -45,9 +45,11 @@ from noodle_engine.machine.decide import (
 )
 from noodle_engine.machine.plan import Plan, plan_hash
 from noodle_engine.machine.records import (
+    AT_ONCE_POLICY,
     BACK_TIMER,
     TOTAL_TIMER,
     Access,
+    Decided,
     Entry,
     Event,
     Noted,
@@ -68,7 +70,6 @@ __all__ = ["Engine", "Heard", "kind_of"]
 TIMER_RETRY_MS = 5_000
 """When a deadline that could not be recorded is told again."""
 
-_AT_ONCE: Final = "runtime_upgrade_manager.max_concurrent_upgrades"
 _KINDS: dict[str, Kind] = {kind.label: kind for kind in Kind}
 
 
@@ -118,6 +119,7 @@ class Engine:
         self._runners: dict[str, _Runner] = {}
         self._failures: dict[str, BaseException] = {}
         self._read_settings: tuple[Mapping[str, Any], Values] | None = None
+        self._settings_now: Values | None = None
         self._unused_key = ("", 0)
         self._leaving = False
         self._state = threading.Condition(threading.RLock())
@@ -474,13 +476,36 @@ class Engine:
                 found = self.world.upgrades.get(runner.upgrade)
                 if found is None or found.undoing or found.plan.direction is Direction.BACK:
                     break
-                limit = self.settings_of(found).whole(_AT_ONCE)
+                limit, key = at_once_limit(self.settings_now(found))
                 running = [one for one in self._runners.values() if not one.queued]
-                if len([one for one in running if one is not runner]) < limit:
+                others = len([one for one in running if one is not runner])
+                if others < limit:
                     break
                 runner.queued = True
+                if found.waits_for != key:
+                    self._tell_that_it_waits(found, key, limit, others)
                 self._state.wait()
             runner.queued = False
+
+    def _tell_that_it_waits(self, upgrade: Upgrade, key: str, limit: int, running: int) -> None:
+        inputs = {"key": key, "limit": str(limit), "running": str(running)}
+        waits = Decided(AT_ONCE_POLICY, "wait", inputs, (f"{running} run, {key} is {limit}",))
+        # It waits whether or not anybody can read so.
+        with contextlib.suppress(NoodleError):
+            self.append([waits], actor="engine", upgrade=upgrade.id)
+
+    def settings_now(self, upgrade: Upgrade) -> Values:
+        """The settings for the live keys: those in force now, also for what runs already.
+
+        Without any, those that the upgrade was requested under.
+        """
+        return self._settings_now or self.settings_of(upgrade)
+
+    def take_settings(self, settings: Values) -> None:
+        """Have live keys obeyed as `settings` has them, at once."""
+        with self._state:
+            self._settings_now = settings
+            self._state.notify_all()  # more may run now than a moment ago
 
     def settings_of(self, upgrade: Upgrade) -> Values:
         """The settings that an upgrade was requested under."""

@@ -27,10 +27,11 @@ from noodle_engine.execute.failures import (
     SettingsDiffer,
     UpgradesDisabled,
 )
+from noodle_engine.execute.home.reloading import Reloading
 from noodle_engine.execute.home.service import Peer, Tell
-from noodle_engine.execute.home.settings import Options, Settled, settle
+from noodle_engine.execute.home.settings import Options, Settled
 from noodle_engine.execute.ids import new_upgrade_id
-from noodle_engine.execute.planning import check_whole, check_world, observed_root, planned_root
+from noodle_engine.execute.planning import check_whole, check_world, observed_root
 from noodle_engine.execute.recording import StepProgress
 from noodle_engine.execute.retention import collect
 from noodle_engine.machine.codec import JsonObject, decode, encode
@@ -76,11 +77,16 @@ class Operations:
         self, engine: Engine, environment: Mapping[str, str], options: Options = ()
     ) -> None:
         self._engine = engine
-        self._environment = environment
-        self._options = options
+        self.reloading = Reloading(
+            engine.home,
+            environment,
+            options,
+            record=lambda change: engine.append([change], actor="engine"),
+            take=engine.take_settings,
+        )
 
     def _settled(self) -> Settled:
-        return settle(self._engine.home, self._environment, self._options)
+        return self.reloading.look()
 
     def apply(
         self,
@@ -90,12 +96,8 @@ class Operations:
         on_crash: OnCrash = OnCrash.FORWARD,
         request_key: str | None = None,
         take_over: bool = False,
-        made_now: bool = False,
     ) -> str:
         """Request exactly this plan. Returns the upgrade's id.
-
-        `made_now` says that nobody had the time to read it: its targets were looked at just
-        before, and step check looks at them again, once they are locked.
 
         Raises RequestMalformed for a plan that is none, PlanStale if the world
         moved, PlanOfOtherHome, UpgradesDisabled, RollbackDisabled, ComponentBusy,
@@ -116,8 +118,7 @@ class Operations:
         stored = settled.values.stored() if settled.values else {}
         digest = values_hash(stored)
         if engine.known_request(plan, request_key) is None:
-            look = planned_root(plan) if made_now else observed_root
-            check_world(plan, engine.world, digest, look)
+            check_world(plan, engine.world, digest, observed_root)
         now = engine.clock.now_ms()
         return engine.submit(
             plan,
@@ -340,7 +341,6 @@ class Operations:
                 request_key = None if key is None else str(key)
                 take_over = bool(arguments.get("take_over"))
                 self._same_settings(arguments)
-                made_now = bool(arguments.get("made_now"))
                 return lambda: [
                     self.apply(
                         plan,
@@ -348,7 +348,6 @@ class Operations:
                         on_crash=on_crash,
                         request_key=request_key,
                         take_over=take_over,
-                        made_now=made_now,
                     )
                 ]
             case "resume":

@@ -24,12 +24,14 @@ from noodle_engine.machine.states import (
 )
 
 __all__ = [
+    "AT_ONCE_POLICY",
     "BACK_TIMER",
     "EVENT_KINDS",
     "OUTPUT_BYTES_MAX",
     "TOTAL_TIMER",
     "Access",
     "Alert",
+    "ConfigChanged",
     "Decided",
     "Entry",
     "Event",
@@ -48,6 +50,8 @@ TOTAL_TIMER = "total"
 """The id of the deadline of a way forward."""
 BACK_TIMER = "back"
 """The id of the deadline of a way back."""
+AT_ONCE_POLICY = "concurrency"
+"""The policy that lets an upgrade wait while as many run as may."""
 OUTPUT_BYTES_MAX = 8192
 """How much of a command's output a record keeps: its end."""
 
@@ -146,6 +150,22 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigChanged:
+    """The settings changed while a process held the home.
+
+    keys: those that differ, or that are wrong. A hash is that of all values; `new_hash`
+    is null for settings that cannot be used: then those of before stay in force, and
+    `errors` says where and what is wrong, without any value.
+    """
+
+    keys: tuple[str, ...]
+    old_hash: str | None
+    new_hash: str | None
+    accepted: bool
+    errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Access:
     """Whether a caller was allowed something, and how they came."""
 
@@ -164,7 +184,18 @@ class Noted:
     data: dict[str, str] = field(default_factory=dict)
 
 
-Event = Requested | Transition | StepIntent | StepDone | TimerSet | Decided | Alert | Access | Noted
+Event = (
+    Requested
+    | Transition
+    | StepIntent
+    | StepDone
+    | TimerSet
+    | Decided
+    | Alert
+    | ConfigChanged
+    | Access
+    | Noted
+)
 
 EVENT_KINDS: dict[str, type[Event]] = {
     "upgrade.requested": Requested,
@@ -174,6 +205,7 @@ EVENT_KINDS: dict[str, type[Event]] = {
     "timer": TimerSet,
     "decision": Decided,
     "alert": Alert,
+    "config.changed": ConfigChanged,
     "access": Access,
     "note": Noted,
 }

@@ -21,6 +21,8 @@ from noodle_engine.machine.codec import decode
 from noodle_engine.machine.failures import InvariantBroken
 from noodle_engine.machine.plan import ABSENT, Plan, PlanComponent, Step, StepName, state_of
 from noodle_engine.machine.records import (
+    AT_ONCE_POLICY,
+    Decided,
     Entry,
     Noted,
     Observation,
@@ -120,6 +122,8 @@ class Upgrade:
     changed_ms: int = 0
     request_key: str | None = None
     retry_of: str | None = None
+    waits_for: str | None = None
+    """The setting for whose limit it queues; None once anything has happened to it."""
 
     def step(self, step_id: str) -> StepState:
         """The state of a step; that of one never begun if there is no record."""
@@ -403,6 +407,16 @@ def _noted(world: Fold, event: Noted) -> Fold:
 
 def fold_upgrade(upgrade: Upgrade, entry: Entry) -> Upgrade:
     """One upgrade after one more of its records. Pure."""
+    event = entry.event
+    if isinstance(event, Decided) and event.policy == AT_ONCE_POLICY:
+        return replace(upgrade, waits_for=event.inputs.get("key"))
+    changed = _folded(upgrade, entry)
+    if changed is not upgrade and changed.waits_for is not None:
+        changed = replace(changed, waits_for=None)
+    return changed
+
+
+def _folded(upgrade: Upgrade, entry: Entry) -> Upgrade:
     match entry.event:
         case Transition() as event:
             return _moved(upgrade, event, entry.at_ms)

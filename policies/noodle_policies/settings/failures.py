@@ -38,6 +38,12 @@ class Problem:
     key: str | None
     text: str
 
+    @property
+    def without_value(self) -> str:
+        """Where and in which way something is wrong. The words may show a value; this does not."""
+        about = self.kind.value if self.key is None else f"{self.kind.value} of {self.key}"
+        return f"{self.place}: {about}" if self.place else about
+
     def __str__(self) -> str:
         return f"{self.place}: {self.text}" if self.place else self.text
 

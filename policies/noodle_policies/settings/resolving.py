@@ -116,8 +116,10 @@ def examine(inputs: Inputs) -> tuple[Resolution, tuple[Problem, ...]]:
     problems.extend(_contradictions(sources))
     values, chosen = _settled(sources, problems)
     inert, refused = dependencies(values, lambda key: _rank(chosen, key))
+    unsettled = _unsettled(problems)
     for key, switch in refused:
-        problems.append(_dependency(key, switch, values, chosen))
+        if unsettled.isdisjoint((key, switch)):
+            problems.append(_dependency(key, switch, values, chosen))
     if not problems:
         # What these ask is not worth asking of values that are themselves wrong.
         problems.extend(consistency_problems(values, _place_of(chosen)))
@@ -298,6 +300,19 @@ def _settle_twins(
         else:
             values[name] = _as_kind(catalogue().keys[name], value)
         chosen[name] = source
+
+
+def _unsettled(problems: Sequence[Problem]) -> set[str]:
+    """The keys of which two sources of one layer say different things, and their twins.
+
+    Which of the two counts is chance: nothing is made of it.
+    """
+    known = catalogue()
+    named = {
+        one.key for one in problems if one.kind is ProblemKind.CONSISTENCY and one.key is not None
+    }
+    found = [known.find(name) for name in named]
+    return named | {twin for key in found if key is not None for twin in known.twins_of(key)}
 
 
 def _rank(chosen: Mapping[str, Source], key: str) -> int:

@@ -17,6 +17,7 @@ from noodle_engine.machine.records import (
     EVENT_KINDS,
     Access,
     Alert,
+    ConfigChanged,
     Decided,
     Entry,
     Event,
@@ -61,7 +62,10 @@ NAMES: dict[type, str] = {
     "point after-commit after-rollback clean-committed clean-rolled-back",
     HookPoint: "before-swap quiesce unquiesce after-swap after-commit after-rollback",
 }
-LABELS = "upgrade.requested transition step.intent step.done timer decision alert access note"
+LABELS = (
+    "upgrade.requested transition step.intent step.done timer decision alert config.changed "
+    "access note"
+)
 PLAN_HASH = "164e7182e8da24c0c726ba7470b980275d45fc1b264651f4f50252e76db18aed"
 
 text = st.text(max_size=8)
@@ -98,6 +102,14 @@ EVENTS: dict[type, st.SearchStrategy[Any]] = {
     TimerSet: st.builds(TimerSet, text, st.integers(), text),
     Decided: st.builds(Decided, text, text, texts, st.lists(text, max_size=2).map(tuple)),
     Alert: st.builds(Alert, text, text, maybe),
+    ConfigChanged: st.builds(
+        ConfigChanged,
+        st.lists(text, max_size=2).map(tuple),
+        maybe,
+        maybe,
+        st.booleans(),
+        st.lists(text, max_size=2).map(tuple),
+    ),
     Access: st.builds(Access, text, text, st.booleans(), text),
     Noted: st.builds(Noted, text, text, texts),
 }

@@ -63,19 +63,29 @@ def run(invocation: Invocation) -> int:
     Takes up what is open, then listens on the home's socket. Commands that
     change something go through it, with the same answers. Run it under a
     service manager; it stays in the foreground.
+
+    Settings files that change are taken over by themselves, or at SIGHUP: all
+    of them, or with anything wrong none. Each change is told on standard error.
     """
     from noodle_engine.cli.show.shapes import RunView
-    from noodle_engine.cli.stopping import stop_on_signals
+    from noodle_engine.cli.stopping import reload_on_signal, stop_on_signals
 
     first = "stopping after the step that runs; once more ends at once"
-    with stop_on_signals(invocation, first=first) as stop, opened(invocation) as noodle:
+    with (
+        stop_on_signals(invocation, first=first) as stop,
+        reload_on_signal() as reload,
+        opened(invocation) as noodle,
+    ):
         home = str(noodle.home)
 
         def ready() -> None:
             invocation.say(f"driving upgrades of {clean(home)}; Ctrl-C or SIGTERM ends it")
             invocation.document(RunView(home=home, ready=True))
 
-        noodle.run(stop=stop, ready=ready)
+        def changed(text: str) -> None:
+            invocation.warn(clean(text))
+
+        noodle.run(stop=stop, ready=ready, reload=reload, changed=changed)
     invocation.say("ended; what was not finished goes on with `noodle run` or `noodle resume`")
     return exits.DONE
 

@@ -35,7 +35,6 @@ from noodle_engine.execute.answers.views import (
     VerifiedView,
 )
 from noodle_engine.execute.home.checkup import DoctorView
-from noodle_engine.execute.home.config_files import MadeView, MigratedView
 from noodle_policies.settings.explaining import Explanation, Listing
 from noodle_policies.settings.showing import DifferencesView, SettingsView, ValidatedView
 
@@ -76,8 +75,6 @@ ANSWERS: dict[str, tuple[type, ...]] = {
     "config explain": (Explanation, Listing),
     "config validate": (ValidatedView,),
     "config schema": (SchemaView,),
-    "config init": (MadeView,),
-    "config migrate": (MigratedView,),
     "config diff": (DifferencesView,),
     "completion": (CompletionView,),
 }

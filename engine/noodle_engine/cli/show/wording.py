@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         StepsView,
         UpgradeRow,
         UpgradeView,
+        Waiting,
     )
 
 __all__ = [
@@ -112,7 +113,13 @@ def change(line: ComponentLine) -> str:
 
 
 def home_lines(out: Invocation, view: HomeView) -> Iterator[str]:
-    """What is installed and what is open."""
+    """What is installed and what is open; first what is wrong with the settings."""
+    if view.settings_problems:
+        yield out.style("the settings cannot be used:", "bad")
+        for problem in view.settings_problems:
+            yield f"  {clean(problem)}"
+        yield "  until they are corrected no upgrade begins; what runs keeps those of before"
+        yield ""
     if view.open:
         yield out.style("open upgrades:", "strong")
         for row in view.open:
@@ -133,6 +140,8 @@ def _open_lines(out: Invocation, row: UpgradeRow) -> Iterator[str]:
     hold = f", on hold ({_plain(row.hold)})" if row.hold else ""
     yield f"  {row.upgrade}  {clean(', '.join(row.components))}"
     yield f"    {out.style(way + hold, 'warn')}, since {moment(row.requested_ms)}"
+    if row.waiting is not None and row.waiting.key is not None:
+        yield f"    waiting: {row.waiting.key}"
     yield out.command(f"    look: `noodle status {row.upgrade}`")
     if row.hold is None:
         yield out.command(f"    finish: `noodle resume {row.upgrade}`")
@@ -229,14 +238,21 @@ def upgrade_lines(out: Invocation, view: UpgradeView) -> Iterator[str]:
         yield from _hold_lines(view)
     if view.writers_stopped:
         yield f"  stopped: who writes {clean(', '.join(view.writers_stopped))}, until it goes on"
-    if view.waiting is not None and view.waiting.until_ms is not None:
-        yield f"  limit:   {moment(view.waiting.until_ms)}, then it is taken back"
+    if view.waiting is not None:
+        yield from _waiting_lines(view.waiting)
     if view.state == "rolled_back" and view.detail:
         yield out.command(f"  look:    `noodle steps {view.upgrade} --output`")
     if view.allowed:
         yield "  you can:"
         for command in view.allowed:
             yield f"    {out.command(command)}{_way(command)}"
+
+
+def _waiting_lines(waiting: Waiting) -> Iterator[str]:
+    if waiting.key is not None:
+        yield f"  waiting: {waiting.key}"
+    if waiting.until_ms is not None:
+        yield f"  limit:   {moment(waiting.until_ms)}, then it is taken back"
 
 
 def _standing(out: Invocation, view: UpgradeView) -> str:

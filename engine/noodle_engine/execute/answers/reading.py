@@ -180,13 +180,17 @@ def installed_attributes(journal: JournalReader, world: Fold, name: str) -> Mapp
 
 
 def home_view(
-    journal: JournalReader, world: Fold, releases: Mapping[str, Sequence[str]]
+    journal: JournalReader,
+    world: Fold,
+    releases: Mapping[str, Sequence[str]],
+    settings_problems: Sequence[str] = (),
 ) -> HomeView:
-    """What is open and what is installed."""
+    """What is open and what is installed; and what is wrong with the settings."""
     return HomeView(
         open=tuple(_upgrade_row(one) for one in world.upgrades.values()),
         components=component_rows(world, releases),
         journal=head_of(journal),
+        settings_problems=tuple(settings_problems),
     )
 
 
@@ -200,6 +204,7 @@ def _upgrade_row(upgrade: Upgrade) -> UpgradeRow:
         components=tuple(change_of(one) for one in upgrade.plan.components),
         hold=upgrade.hold.reason if upgrade.hold else None,
         requested_ms=upgrade.requested_ms,
+        waiting=_waiting(upgrade),
     )
 
 
@@ -317,6 +322,8 @@ def _waiting(upgrade: Upgrade) -> Waiting | None:
         return Waiting("unpause")
     if upgrade.state in TERMINAL:
         return None
+    if upgrade.waits_for is not None:
+        return Waiting("turn", upgrade.waits_for, upgrade.timers.get(TOTAL_TIMER))
     timer = BACK_TIMER if upgrade.undoing else TOTAL_TIMER
     return Waiting("step", until_ms=upgrade.timers.get(timer))
 

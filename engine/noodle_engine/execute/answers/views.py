@@ -60,7 +60,7 @@ class JournalHead:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What an upgrade waits for."""
+    """What an upgrade waits for: a step, its turn (`key` limits it), a person, `unpause`."""
 
     waits_for: str = field(metadata={"name": "for"})
     key: str | None = None
@@ -147,6 +147,7 @@ class UpgradeRow:
     components: tuple[str, ...]
     hold: HoldReason | None
     requested_ms: int
+    waiting: Waiting | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +171,16 @@ class ComponentRow:
 
 @dataclass(frozen=True, slots=True)
 class HomeView:
-    """The answer of status without an id."""
+    """The answer of status without an id.
+
+    `settings_problems` says what is wrong with the settings: until that is mended no
+    upgrade begins, and a process that runs keeps the settings of before.
+    """
 
     open: tuple[UpgradeRow, ...]
     components: tuple[ComponentRow, ...]
     journal: JournalHead
+    settings_problems: tuple[str, ...] = ()
     format: int = FORMAT
 
 

@@ -13,6 +13,7 @@ from noodle_engine.machine.plan import PlanComponent, StepName
 from noodle_engine.machine.records import (
     Access,
     Alert,
+    ConfigChanged,
     Decided,
     Entry,
     Noted,
@@ -103,10 +104,12 @@ def sentence(entry: Entry) -> str:  # noqa: PLR0911 - one return per kind
                 return f"limit {timer}: until {due} ms"
             until = datetime.fromtimestamp(due // 1000, UTC)
             return f"limit {timer}: until {until:%Y-%m-%d %H:%M:%S} UTC"
-        case Decided(policy=policy, verdict=verdict):
-            return f"{policy} decided: {verdict}"
+        case Decided(policy=policy, verdict=verdict, reasons=reasons):
+            return f"{policy} decided: {verdict}" + (f" ({'; '.join(reasons)})" if reasons else "")
         case Alert(name=name, value=value):
             return f"alert {name}: {value or ''}".rstrip(": ")
+        case ConfigChanged() as event:
+            return _config_changed(event)
         case Access(subject=subject, permission=permission, allowed=allowed):
             return f"{subject} {'may' if allowed else 'may not'} {permission}"
         case Noted(text=text):
@@ -132,6 +135,22 @@ def _noted(observed: Observation | None) -> Iterator[str]:
         found = observed.attributes.get(name) if observed else None
         if found:
             yield f"; {words.format(found)}"
+
+
+NAMED_MAX = 8
+"""How many keys or problems a sentence names."""
+
+
+def _config_changed(event: ConfigChanged) -> str:
+    if event.accepted:
+        what = "they can be used" if event.old_hash is None else "they are as they were before"
+        return f"the settings changed: {_some(event.keys) or what}"
+    return f"the settings cannot be used, those of before stay: {_some(event.errors)}"
+
+
+def _some(named: tuple[str, ...]) -> str:
+    more = len(named) - NAMED_MAX
+    return ", ".join(named[:NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
 
 
 def _transition(event: Transition) -> str:

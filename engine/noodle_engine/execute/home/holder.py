@@ -42,6 +42,7 @@ class Holder:
         self._closing = threading.Lock()
         self._closed = False
         self._server.start()
+        self.operations.reloading.start()
 
     def _access(
         self,
@@ -65,6 +66,7 @@ class Holder:
                 return
             self._closed = True
         try:
+            self.operations.reloading.close()
             if leave:
                 self._server.stop()
                 self.engine.leave()

@@ -29,7 +29,16 @@ from noodle_policies.settings.failures import SettingsInvalid
 from noodle_policies.settings.reading.files import Inputs, config_folder, read_inputs
 from noodle_policies.settings.values import Values
 
-__all__ = ["Options", "Settled", "inputs_of", "settings_from_journal", "settings_of", "settle"]
+__all__ = [
+    "Options",
+    "Settled",
+    "folders_of",
+    "inputs_of",
+    "settings_from_journal",
+    "settings_of",
+    "settle",
+    "settled_from",
+]
 
 CACHE_BYTES_MAX: Final = 1 << 20
 
@@ -53,8 +62,13 @@ class Settled:
 
 def settle(home: Home, environment: Mapping[str, str], options: Options) -> Settled:
     """Read the settings; a failure is kept, not raised."""
+    return settled_from(home, inputs_of(home, environment, options))
+
+
+def settled_from(home: Home, inputs: Inputs) -> Settled:
+    """The settings that some inputs make for a home; a failure is kept, not raised."""
     try:
-        return Settled(settings_of(home, environment, options), None)
+        return Settled(_values_of(home, inputs), None)
     except SettingsRefused as failure:
         return Settled(None, failure)
 
@@ -71,6 +85,14 @@ def inputs_of(
     `working` is the folder in which the application is looked for; by default that of the
     process.
     """
+    folders = folders_of(home, environment, working=working)
+    return read_inputs(folders, environment, options, user=os.geteuid(), group=os.getegid())
+
+
+def folders_of(
+    home: Home | None, environment: Mapping[str, str], *, working: Path | None = None
+) -> list[Path]:
+    """The folders that the settings of a home are read from; some may be absent."""
     folders = [] if home is None else [home.config]
     try:
         folder = config_folder(environment, working or Path.cwd())
@@ -78,12 +100,15 @@ def inputs_of(
         folder = None
     if folder is not None and folder not in folders:
         folders.append(folder)
-    return read_inputs(folders, environment, options, user=os.geteuid(), group=os.getegid())
+    return folders
 
 
 def settings_of(home: Home, environment: Mapping[str, str], options: Options = ()) -> Values:
     """The settings in force for a home. Raises SettingsRefused naming all problems."""
-    inputs = inputs_of(home, environment, options)
+    return _values_of(home, inputs_of(home, environment, options))
+
+
+def _values_of(home: Home, inputs: Inputs) -> Values:
     digest = hashlib.sha256(inputs.digest.encode() + _code()).hexdigest()
     kept = _kept(home.settings_cache, digest)
     if kept is not None:
@@ -94,7 +119,11 @@ def settings_of(home: Home, environment: Mapping[str, str], options: Options = (
     try:
         values = resolve(inputs).in_force()
     except SettingsInvalid as error:
-        raise SettingsRefused([str(problem) for problem in error.problems]) from error
+        raise SettingsRefused(
+            [str(problem) for problem in error.problems],
+            [problem.key for problem in error.problems if problem.key is not None],
+            [problem.without_value for problem in error.problems],
+        ) from error
     _keep(home.settings_cache, digest, values)
     return values
 

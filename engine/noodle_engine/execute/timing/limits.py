@@ -1,7 +1,8 @@
-"""How long an upgrade may take, by its settings.
+"""How long an upgrade may take, and how many may run at once, by the settings.
 
 Pure. Owns rule L: a limit is the smaller of itself and of those around it. Going
-forward, expiry undoes; going back, it alerts, and `resume` goes on.
+forward, expiry undoes; going back, it alerts, and `resume` goes on. And rule N: of the
+limits on how many run at once the smallest counts.
 """
 
 from __future__ import annotations
@@ -12,7 +13,14 @@ from noodle_engine.machine.plan import HEALTH_MS_MAX
 from noodle_engine.machine.states import Direction
 from noodle_policies.settings.values import Values
 
-__all__ = ["DAY_MS", "STEPPED_LIMIT_S", "back_limit_ms", "health_limit_ms", "total_limit_ms"]
+__all__ = [
+    "DAY_MS",
+    "STEPPED_LIMIT_S",
+    "at_once_limit",
+    "back_limit_ms",
+    "health_limit_ms",
+    "total_limit_ms",
+]
 
 DAY_MS: Final = 86_400_000
 STEPPED_LIMIT_S: Final = 1_800
@@ -54,3 +62,13 @@ def health_limit_ms(settings: Values | None) -> int:
     if settings is None:
         return HEALTH_MS_MAX
     return settings.whole("deployment.coordination.health_check_timeout") * 1000
+
+
+def at_once_limit(settings: Values) -> tuple[int, str]:
+    """How many upgrades may run at once, and the key that says so."""
+    most = settings.whole("runtime_upgrade_manager.max_concurrent_upgrades")
+    limits = [(most, "runtime_upgrade_manager.max_concurrent_upgrades")]
+    if settings.switch("performance.throttling.enabled"):
+        throttled = settings.whole("performance.throttling.concurrent_limit")
+        limits.append((throttled, "performance.throttling.concurrent_limit"))
+    return min(limits, key=lambda limit: limit[0])

@@ -10,7 +10,6 @@ from pathlib import Path
 import click
 
 from noodle_engine.cli import exits
-from noodle_engine.cli.commands.config.making import init, migrate
 from noodle_engine.cli.lazy import CommandGroup
 from noodle_engine.cli.show.terminal import Invocation
 
@@ -121,7 +120,3 @@ def schema(invocation: Invocation) -> int:
     invocation.answer(schema_text().rstrip("\n"))
     invocation.document(SchemaView(settings_schema()))
     return exits.DONE
-
-
-config.add_command(init)
-config.add_command(migrate)

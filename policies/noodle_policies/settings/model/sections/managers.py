@@ -55,7 +55,7 @@ class RuntimeUpgradeManager(Section):
         high=64,
         live=True,
         variables="NOODLE_MAX_CONCURRENT_UPGRADES",
-        reader="noodle_engine.execute.engine",
+        reader="noodle_engine.execute.timing.limits",
     )
     default_timeout: int = seconds(
         300,

@@ -60,7 +60,12 @@ class RateLimit(Section):
 class Throttling(Section):
     """How much may be asked for."""
 
-    enabled: bool = switch(True, "Whether what is asked for is limited", live=True)
+    enabled: bool = switch(
+        True,
+        "Whether what is asked for is limited",
+        live=True,
+        reader="noodle_engine.execute.timing.limits",
+    )
     concurrent_limit: int = whole(
         3,
         "How many upgrades may run at once while requests are limited; more wait",
@@ -68,6 +73,7 @@ class Throttling(Section):
         high=64,
         live=True,
         rests_on=_THROTTLING,
+        reader="noodle_engine.execute.timing.limits",
     )
     rate_limit: RateLimit = section(RateLimit)
 
