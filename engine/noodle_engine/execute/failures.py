@@ -90,11 +90,12 @@ class HomeUnusable(_Refused):
 
     code: ClassVar[str] = "home_unusable"
 
-    def __init__(self, home: str, cause: str) -> None:
+    def __init__(self, home: str, cause: str, remedy: str = "") -> None:
         super().__init__(
             problem=f"the home {home} cannot be used",
             cause=cause,
-            remedy="run `noodle doctor`, then mend what it names or choose another --home",
+            remedy=remedy
+            or "run `noodle doctor`, then mend what it names or choose another --home",
             data={"home": home},
         )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from noodle_engine.disk.space import Mount
+from noodle_engine.execute.home.checkup import examine_home
 from noodle_engine.execute.home.doctor import (
     SOCKET_BYTES_MAX,
     Check,
@@ -23,6 +24,7 @@ from noodle_engine.execute.home.doctor import (
 from noodle_engine.execute.timing.clock import Reading
 from noodle_engine.targets.place import Place
 from noodle_journal.errors import NoodleError
+from tests.unit.execute.site import Site
 
 GOOD = Machine("Linux", "x86_64", "6.1.0-13-amd64", "CPython", (3, 11))
 NOW = Reading(1_800_000_000_000, 1)
@@ -165,6 +167,25 @@ def test_a_key_that_is_a_link_is_bad(home: Path, tmp_path: Path) -> None:
     key.symlink_to(tmp_path / "elsewhere")
 
     assert look(home, "keys").ok is False
+
+
+def test_a_missing_publishers_key_is_bad(home: Path) -> None:
+    (home / "keys" / "publisher.key").unlink()
+    assert look(home, "keys").ok is False
+
+
+def test_what_is_damaged_in_a_home_is_named_with_a_way_that_is_not_the_doctor(site: Site) -> None:
+    site.release("web", "1.0.0")
+    checks = {one.name: one for one in examine_home(site.home, {})}
+    assert checks["releases"].ok
+    assert checks["journal"].ok
+    (site.path / "runtime_components" / "web" / "1.0.0" / "payload").unlink()
+    (site.path / "keystore.db").write_bytes(b"x" * 40_000)
+    checks = {one.name: one for one in examine_home(site.home, {})}
+    for name, found in (("releases", "web@1.0.0"), ("journal", "keystore.db")):
+        assert checks[name].ok is False
+        assert found in checks[name].found
+        assert "noodle doctor" not in str(checks[name].remedy)
 
 
 def test_a_missing_master_key_is_bad_unless_it_is_kept_elsewhere(home: Path) -> None:

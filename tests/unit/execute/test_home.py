@@ -59,11 +59,12 @@ def test_what_is_no_home_of_this_format_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(HomeAbsent):
         Home(tmp_path / "file").check()
-    for text in (b"99", b"", b"1 and more"):
+    for text in (b"99", b"", b"1 and more", b"\xff\xfe"):
         (tmp_path / "format").write_bytes(text)
         with pytest.raises(HomeFormatUnknown):
             Home(tmp_path).check()
-    (tmp_path / "format").write_bytes(b"\xff\xfe")
+    (tmp_path / "format").unlink()
+    (tmp_path / "format").mkdir()
     with pytest.raises(HomeUnusable):
         Home(tmp_path).check()
 

@@ -7,13 +7,14 @@ itself examines and never opens a journal.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from noodle_engine.execute.answers.releases import release_rows
 from noodle_engine.execute.failures import HomeUnusable
 from noodle_engine.execute.home.doctor import Check, Facts, examine, this_machine
 from noodle_engine.execute.home.layout import Home
-from noodle_engine.execute.home.opening import master_key_of, open_reader, settle
+from noodle_engine.execute.home.opening import master_key_of, open_reader, releases_of, settle
 from noodle_engine.execute.home.settings import Options
 from noodle_engine.machine.upgrade import Fold
 from noodle_engine.targets.place import local_path
@@ -25,6 +26,7 @@ from noodle_journal.storage.reserve import RESERVE_BYTES
 __all__ = ["DoctorView", "examine_home"]
 
 FORMAT = 1
+_RELEASES_NAMED_MAX = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def examine_home(
         or (settled.values is not None and settled.values.text("encryption.key_source") != "file"),
         user=os.geteuid(),
     )
-    checks = examine(home.path, facts, machine=this_machine())
+    checks = (*examine(home.path, facts, machine=this_machine()), *_releases(home))
     if settled.failure is None:
         return (*checks, Check("settings", ok=True, found="all settings can be used"))
     failure = settled.failure
@@ -76,6 +78,28 @@ def _world(
         reader.close()
 
 
+def _releases(home: Home) -> Iterator[Check]:
+    """Whether what is registered is what was signed; no payload is read."""
+    try:
+        store = releases_of(home)
+        rows = [row for name in store.names() for row in release_rows(store, name)]
+    except NoodleError as failure:
+        yield Check("releases", ok=False, found=failure.problem, remedy=failure.remedy)
+        return
+    bad = [row for row in rows if row.problem is not None]
+    if bad:
+        named = ", ".join(f"{row.component}@{row.version}" for row in bad[:_RELEASES_NAMED_MAX])
+        more = len(bad) - _RELEASES_NAMED_MAX
+        yield Check(
+            "releases",
+            ok=False,
+            found=f"not as they were registered: {named}{f' and {more} more' if more > 0 else ''}",
+            remedy="`noodle component show NAME` says what is wrong with each",
+        )
+    elif rows:
+        yield Check("releases", ok=True, found=f"{len(rows)} are as they were signed")
+
+
 def _sqlite() -> str:
     check_sqlite()
     return "SQLite has the fix for its write-ahead log"
@@ -86,5 +110,6 @@ def _journal(home: Home, environment: Mapping[str, str], options: Options) -> st
     key = master_key_of(home, environment, settle(home, environment, options))
     report = verify(home.path, master_key=key)
     if report.first_bad is not None:
-        raise HomeUnusable(str(home.path), report.first_bad.problem)
+        bad = report.first_bad
+        raise HomeUnusable(str(home.path), bad.problem, bad.remedy)
     return f"{report.size} records verify"

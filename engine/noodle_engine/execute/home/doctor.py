@@ -208,6 +208,9 @@ def _check_keys(home: Path, *, elsewhere: bool) -> Check:
     if not (folder / "master.key").exists() and not elsewhere:
         wrong.append("master.key is not there, and no other source of the key is set")
         remedies.append("set NOODLE_JOURNAL_KEY, or restore the file from the recovery key")
+    if not (folder / "publisher.key").exists():
+        wrong.append("publisher.key is not there: no release can be added, nor any be trusted")
+        remedies.append(f"put it back into {path_text(str(folder))} from your backup")
     if wrong:
         return Check("keys", ok=False, found="; ".join(wrong), remedy="; ".join(remedies))
     return Check("keys", ok=True, found="readable by their owner only")

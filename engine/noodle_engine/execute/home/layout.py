@@ -95,13 +95,13 @@ class Home:
         Raises HomeAbsent, HomeFormatUnknown or HomeOwnedByOther.
         """
         try:
-            found = (self.path / "format").read_text("ascii").strip()
+            found = (self.path / "format").read_bytes().decode("ascii", "backslashreplace").strip()
         except (FileNotFoundError, NotADirectoryError):
             raise HomeAbsent(str(self.path)) from None
         except PermissionError:
             owner = _owner(self.path)
             raise HomeOwnedByOther(str(self.path), owner, os.geteuid()) from None
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
             raise HomeUnusable(str(self.path), str(error)) from error
         if found != str(FORMAT):
             raise HomeFormatUnknown(str(self.path), found[:32], FORMAT)
