@@ -592,9 +592,13 @@ class Noodle:
         on_crash: OnCrash = OnCrash.FORWARD,
         request_key: str | None = None,
         take_over: bool = False,
+        made_now: bool = False,
         waiting: Waiting | None = None,
     ) -> UpgradeView | None:
         """Upgrade to what is wanted, or do exactly a plan. None: nothing to do.
+
+        `made_now` says that a plan was made just before, by the same caller, and nobody was
+        asked in between: its targets are looked at next when they are locked.
 
         Returns how the upgrade stands once nobody drives it: committed, rolled
         back, on hold. Raises a NoodleError for a refusal before anything was
@@ -605,7 +609,14 @@ class Noodle:
             plan = self.plan(wanted, remove=remove, take_over=take_over).plan
         if plan is None:
             return None
-        return self._request(plan, on_crash, request_key, waiting, take_over=take_over)
+        return self._request(
+            plan,
+            on_crash,
+            request_key,
+            waiting,
+            take_over=take_over,
+            made_now=made_now or not isinstance(wanted, Plan),
+        )
 
     def rollback(
         self,
@@ -622,7 +633,7 @@ class Noodle:
         plan = self.plan_back(name, to=to).plan
         if plan is None:
             raise NothingInstalled(name)
-        return self._request(plan, OnCrash.FORWARD, request_key, waiting)
+        return self._request(plan, OnCrash.FORWARD, request_key, waiting, made_now=True)
 
     def _request(
         self,
@@ -632,12 +643,14 @@ class Noodle:
         waiting: Waiting | None,
         *,
         take_over: bool = False,
+        made_now: bool = False,
     ) -> UpgradeView:
         arguments = {
             "plan": encode(plan),
             "on_crash": on_crash.value,
             "request_key": request_key,
             "take_over": take_over,
+            "made_now": made_now,
         }
 
         def local(holder: Holder) -> Sequence[str]:
@@ -648,6 +661,7 @@ class Noodle:
                     on_crash=on_crash,
                     request_key=request_key,
                     take_over=take_over,
+                    made_now=made_now,
                 )
             ]
 

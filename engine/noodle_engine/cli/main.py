@@ -10,8 +10,10 @@ printed with --debug only.
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 import click
 
@@ -20,6 +22,10 @@ from noodle_engine.cli.show.terminal import Invocation, prepare_streams
 from noodle_journal.errors import NoodleError
 
 __all__ = ["main", "root"]
+
+_OBJECTS_BETWEEN_COLLECTIONS: Final = 200_000
+"""A manifest is a hundred thousand objects that live until the command ends. To look through
+all of them for cycles, each time that some hundred more were made, took a tenth of an upgrade."""
 
 
 @click.group(
@@ -47,6 +53,7 @@ def main(
     words = list(sys.argv[1:] if arguments is None else arguments)
     invocation = Invocation(json=json)
     prepare_streams()
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     try:
         return _run(command, words, invocation)
     except NoodleError as failure:

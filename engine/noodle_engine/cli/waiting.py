@@ -65,12 +65,16 @@ def waiting_for(
         )
 
 
-def ask(out: Invocation, question: str, *, yes: bool) -> None:
-    """Ask on a terminal. Raises Declined for a no. In a pipe, or with --json, never asks."""
+def ask(out: Invocation, question: str, *, yes: bool) -> bool:
+    """Ask on a terminal, and say whether it was asked. In a pipe, or with --json, it never is.
+
+    Raises Declined for a no.
+    """
     if yes or not out.on_terminal:
-        return
+        return False
     if not click.confirm(question, default=False):
         raise Declined
+    return True
 
 
 def answer_upgrade(

@@ -120,7 +120,7 @@ def kind_of(path: Path) -> ObjectKind:
     with explained("look at", path):
         try:
             mode = os.lstat(path).st_mode
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return ObjectKind.ABSENT
     if stat.S_ISREG(mode):
         return ObjectKind.FILE

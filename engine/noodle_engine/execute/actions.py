@@ -158,6 +158,7 @@ class Performer:
             snapshot=upgrade.observed(StepName.SNAPSHOT, component.name),
             from_version=component.from_version,
             staged=upgrade.observed(StepName.STAGE, component.name),
+            checked=upgrade.observed(StepName.CHECK, component.name),
             restore=upgrade.restore,
             restore_source=self.restore_source(component) if upgrade.restore else None,
             stop=self.stop,

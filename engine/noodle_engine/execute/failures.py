@@ -36,7 +36,9 @@ __all__ = [
     "RollbackDisabled",
     "SettingUnknown",
     "SettingsDiffer",
+    "SettingsExist",
     "SettingsRefused",
+    "SettingsVersionUnknown",
     "TargetUnreadable",
     "TargetsOverlap",
     "UpgradeUnknown",
@@ -132,6 +134,37 @@ class HomeFormatUnknown(_Refused):
                 else f"if you are sure that it is a home of this version, write {known} into it"
             ),
             data={"home": home, "found": found, "known": known},
+        )
+
+
+class SettingsExist(_Refused):
+    """Settings files would be written where some are. Nothing was written."""
+
+    code: ClassVar[str] = "settings_exist"
+
+    def __init__(self, folder: str, files: Iterable[str]) -> None:
+        named = list(files)
+        more = f" and {len(named) - 1} more" if len(named) > 1 else ""
+        super().__init__(
+            problem=f"{folder} has {named[0]}{more} already",
+            cause="starting files never take the place of others",
+            remedy="name another folder, or move those away first; `noodle config diff` compares",
+            data={"folder": folder, "files": named},
+        )
+
+
+class SettingsVersionUnknown(_Refused):
+    """A settings file has a version from which no migration leads here. Nothing was changed."""
+
+    code: ClassVar[str] = "settings_version_unknown"
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, file: str, version: str, known: int) -> None:
+        super().__init__(
+            problem=f"{file} is of version {version}, and this Noodle reads {known}",
+            cause="no migration leads from that version to this one",
+            remedy="a later version: use the Noodle that wrote it; otherwise correct `version`",
+            data={"file": file, "version": version, "known": known},
         )
 
 

@@ -31,7 +31,7 @@ from noodle_engine.execute.home.reloading import Reloading
 from noodle_engine.execute.home.service import Peer, Tell
 from noodle_engine.execute.home.settings import Options, Settled
 from noodle_engine.execute.ids import new_upgrade_id
-from noodle_engine.execute.planning import check_whole, check_world, observed_root
+from noodle_engine.execute.planning import check_whole, check_world, observed_root, planned_root
 from noodle_engine.execute.recording import StepProgress
 from noodle_engine.execute.retention import collect
 from noodle_engine.machine.codec import JsonObject, decode, encode
@@ -96,8 +96,12 @@ class Operations:
         on_crash: OnCrash = OnCrash.FORWARD,
         request_key: str | None = None,
         take_over: bool = False,
+        made_now: bool = False,
     ) -> str:
         """Request exactly this plan. Returns the upgrade's id.
+
+        `made_now` says that nobody had the time to read it: its targets were looked at just
+        before, and step check looks at them again, once they are locked.
 
         Raises RequestMalformed for a plan that is none, PlanStale if the world
         moved, PlanOfOtherHome, UpgradesDisabled, RollbackDisabled, ComponentBusy,
@@ -118,7 +122,8 @@ class Operations:
         stored = settled.values.stored() if settled.values else {}
         digest = values_hash(stored)
         if engine.known_request(plan, request_key) is None:
-            check_world(plan, engine.world, digest, observed_root)
+            look = planned_root(plan) if made_now else observed_root
+            check_world(plan, engine.world, digest, look)
         now = engine.clock.now_ms()
         return engine.submit(
             plan,
@@ -341,6 +346,7 @@ class Operations:
                 request_key = None if key is None else str(key)
                 take_over = bool(arguments.get("take_over"))
                 self._same_settings(arguments)
+                made_now = bool(arguments.get("made_now"))
                 return lambda: [
                     self.apply(
                         plan,
@@ -348,6 +354,7 @@ class Operations:
                         on_crash=on_crash,
                         request_key=request_key,
                         take_over=take_over,
+                        made_now=made_now,
                     )
                 ]
             case "resume":

@@ -72,6 +72,7 @@ __all__ = [
     "check_whole",
     "check_world",
     "observed_root",
+    "planned_root",
     "read_plan",
     "write_plan",
 ]
@@ -558,6 +559,11 @@ def observed_root(component: PlanComponent) -> str:
         options=component.options,
     )
     return found.root
+
+
+def planned_root(plan: Plan) -> Callable[[PlanComponent], str]:
+    """For `check_world`: the roots that the targets had when the plan was made."""
+    return lambda component: plan.world.targets.get(component.name, "")
 
 
 def check_versions(plan: Plan, world: Fold) -> None:

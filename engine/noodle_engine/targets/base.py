@@ -130,7 +130,7 @@ class StepContext:
 
     `source` is None for a removal. `expected_old` and `expected_new` are roots
     from the journal (`absent` for none; expected_new is None until staged).
-    `snapshot` and `staged` are what those steps observed. `restore` allows an undo to
+    `checked`, `snapshot` and `staged` are what those steps observed. `restore` allows an undo to
     move a foreign object aside (it is kept as NAME.foreign-ID). `stop` is set
     when the step should end early; `progress` takes bytes done and in all.
     """
@@ -146,6 +146,7 @@ class StepContext:
     snapshot: Observation | None
     from_version: str | None
     staged: Observation | None = None
+    checked: Observation | None = None
     restore: bool = False
     restore_source: Source | None = None
     stop: threading.Event = field(default_factory=threading.Event)

@@ -9,10 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from noodle_engine.cli.main import main
+from noodle_engine.execute.failures import SettingsRefused
+from noodle_engine.execute.home.config_files import migrate_files
+from noodle_policies.settings.migrating import Migration
 from noodle_policies.settings.model.catalogue import catalogue
-from tests.unit.policies.settings.sources import nested, write
+from noodle_policies.settings.reading.sections import read_sections
+from noodle_policies.settings.schema import settings_schema
+from noodle_policies.settings.starting import PRESETS, file_of, starting_files
+from tests.unit.policies.settings.sources import nested, reference, write
 
 POINTS = "runtime_upgrade.rollback.max_rollback_points"
 Run = Callable[..., tuple[int, Any]]
@@ -152,3 +159,133 @@ def test_a_person_can_read_each_answer(here: Path, capsys: pytest.CaptureFixture
         assert all(word in told for word in ("why", "said by", "legal", "to set")), told
     assert main(["config", "explain", "runtime_upgrade"]) == 0
     assert POINTS in capsys.readouterr().out
+
+
+# -- init and migrate ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("environment", PRESETS)
+def test_starting_files_load_and_make_what_was_asked_for(
+    environment: str, here: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, made = run("init", "--environment", environment)
+    folder = here / "noodle-core" / "config"
+    assert (code, made["folder"], made["found"]) == (0, str(folder), True)
+    assert sorted(made["files"]) == sorted(os.listdir(folder))
+    if environment != "minimal":
+        monkeypatch.setenv("NOODLE_ENVIRONMENT", environment)
+    assert run("validate")[1]["valid"]
+    by_files = run("show")[1]
+    for name in made["files"]:
+        (folder / name).unlink()
+    for variable, text in PRESETS[environment].items():
+        monkeypatch.setenv(variable, text)
+    assert run("show")[1]["hash"] == by_files["hash"]
+
+
+def test_starting_files_are_explained_and_pass_the_schema() -> None:
+    validator = Draft202012Validator(settings_schema())
+    for environment in PRESETS:
+        files = starting_files(environment)
+        notes = files.pop("settings.md")
+        for name, text in files.items():
+            assert name in notes
+            assert list(validator.iter_errors(json.loads(text))) == []
+            values, problems = read_sections(
+                {key: one for key, one in json.loads(text).items() if key != "version"},
+                lambda _: "",
+            )
+            assert problems == []
+            assert all(f"`{key}` = " in notes and file_of(key) == name for key in values)
+
+
+def test_the_presets_are_the_reference_s_environments() -> None:
+    for environment, variables in PRESETS.items():
+        text = reference(f"environments/{environment}.env").read_text()
+        assert dict(line.split("=", 1) for line in text.split()) == variables
+
+
+def test_starting_files_take_no_file_s_place(here: Path, run: Run) -> None:
+    folder = write(here / "set", "debug.json", {})
+    write(folder, "noodle.json", nested(POINTS, 3))
+    code, answer = run("init", "set")
+    assert (code, answer["error"]["code"]) == (3, "settings_exist")
+    assert sorted(os.listdir(folder)) == ["debug.json", "noodle.json"]
+    (folder / "noodle.json").unlink()
+    assert run("init", "set")[0] == 0
+    assert run("init", "set")[0] == 3
+
+
+def test_nothing_is_migrated_that_is_current(here: Path, run: Run) -> None:
+    assert run("init")[0] == 0
+    before = {path: path.read_bytes() for path in (here / "noodle-core" / "config").iterdir()}
+    code, answer = run("migrate")
+    assert (code, answer["migrated"], len(answer["current"])) == (0, [], len(before) - 1)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_version_that_nothing_leads_from_is_refused(here: Path, run: Run) -> None:
+    write(here, "noodle.json", {"version": 0})
+    assert run("show")[1]["error"]["code"] == "settings_invalid"
+    for version in (0, 2, "1"):
+        write(here, "noodle.json", {"version": version})
+        code, answer = run("migrate")
+        assert (code, answer["error"]["code"]) == (2, "settings_version_unknown")
+
+
+# In version 0, which never was, the debug section was called logging.
+def renamed(content: dict[str, Any]) -> None:
+    if "logging" in content:
+        content["debug"] = content.pop("logging")
+
+
+MIGRATION = Migration(0, "section logging is called debug", renamed)
+OLD = {"version": 0, "logging": {"log_level": "ERROR"}}
+
+
+def test_a_migration_keeps_what_was_there_and_says_what_it_did(here: Path, run: Run) -> None:
+    folder = write(here / "set", "noodle.json", OLD)
+    write(folder / "production", "noodle.json", OLD)
+    write(folder, "component_sections.json", nested(POINTS, 3))
+    (folder / "noodle.json").chmod(0o640)
+    old = (folder / "noodle.json").read_bytes()
+    tried = migrate_files([folder], migrations=[MIGRATION], dry_run=True)
+    assert [row.backup for row in tried.migrated] == [None, None]
+    assert sorted(os.listdir(folder)) == ["component_sections.json", "noodle.json", "production"]
+    made = migrate_files([folder], migrations=[MIGRATION])
+    first = made.migrated[0]
+    assert (first.from_version, first.to_version) == (0, 1)
+    assert first.steps == ("0 to 1: section logging is called debug",)
+    assert Path(str(first.backup)).read_bytes() == old
+    assert (folder / "noodle.json").stat().st_mode & 0o777 == 0o640
+    assert json.loads((folder / "noodle.json").read_text()) == {
+        "version": 1,
+        "debug": {"log_level": "ERROR"},
+    }
+    assert (folder / "production" / "noodle.json.version-0").read_bytes() == old
+    assert run("validate", "set")[1]["valid"]
+    assert migrate_files([folder], migrations=[MIGRATION]).migrated == ()
+    # As after a kill between the backup and the file.
+    (folder / "noodle.json").write_bytes(old)
+    again = migrate_files([folder], migrations=[MIGRATION]).migrated[0]
+    assert again.backup == first.backup
+
+
+def test_a_backup_takes_no_other_s_place(here: Path) -> None:
+    folder = write(here, "noodle.json", OLD)
+    write(folder, "noodle.json.version-0", "another")
+    made = migrate_files([folder], migrations=[MIGRATION])
+    assert made.migrated[0].backup == str(folder / "noodle.json.version-0.2")
+    assert (folder / "noodle.json.version-0").read_text() == "another"
+
+
+@pytest.mark.parametrize(
+    "beside", [{"version": 0, "logging": {"log_levl": 1}}, {"debug": {"log_level": "x"}}, "{"]
+)
+def test_one_file_that_would_not_load_stops_all_of_them(here: Path, beside: object) -> None:
+    folder = write(here, "noodle.json", OLD)
+    write(folder, "component_sections.json", beside)
+    before = {name: (folder / name).read_bytes() for name in os.listdir(folder)}
+    with pytest.raises(SettingsRefused):
+        migrate_files([folder], migrations=[MIGRATION])
+    assert {name: (folder / name).read_bytes() for name in os.listdir(folder)} == before

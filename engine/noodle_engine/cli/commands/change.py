@@ -127,8 +127,7 @@ def apply(
         if view.plan is None or dry_run:
             invocation.document(view)
             return exits.DONE
-        if idempotency_key is None:
-            ask(invocation, "Apply this plan?", yes=yes)
+        asked = idempotency_key is None and ask(invocation, "Apply this plan?", yes=yes)
         steps = len(forward_steps(view.plan))
         with waiting_for(invocation, wait=wait, no_wait=no_wait, steps=steps) as waiting:
             upgrade = noodle.apply(
@@ -136,6 +135,7 @@ def apply(
                 on_crash=OnCrash(on_crash),
                 request_key=idempotency_key,
                 take_over=take_over,
+                made_now=not (asked or _plan_files(wanted)),
                 waiting=waiting,
             )
     if upgrade is None:  # what the plan wanted came true meanwhile
@@ -172,15 +172,16 @@ def rollback(
     with opened(invocation) as noodle:
         view = noodle.plan_back(name, to=to)
         show_plan(invocation, view, asked=False)
-        if idempotency_key is None:
-            ask(invocation, f"Go back with {name}?", yes=yes)
+        asked = idempotency_key is None and ask(invocation, f"Go back with {name}?", yes=yes)
         plan = view.plan
         if plan is None:
             raise NothingInstalled(name)
         steps = len(forward_steps(plan))
         with waiting_for(invocation, wait=wait, no_wait=no_wait, steps=steps) as waiting:
             # The plan that was shown, and no other.
-            upgrade = noodle.apply(plan, request_key=idempotency_key, waiting=waiting)
+            upgrade = noodle.apply(
+                plan, request_key=idempotency_key, made_now=not asked, waiting=waiting
+            )
     if upgrade is None:
         raise NothingInstalled(name)
     return answer_upgrade(invocation, upgrade, waited=not no_wait)
@@ -210,7 +211,7 @@ def _planned(
     from noodle_engine.execute.answers.views import PlanView
     from noodle_engine.machine.plan import plan_hash
 
-    files = [one for one in wanted if "/" in one or one.endswith(".json")]
+    files = _plan_files(wanted)
     if not files:
         _check_asked(wanted, remove)
         return noodle.plan(wanted, remove=remove, take_over=take_over)
@@ -218,6 +219,10 @@ def _planned(
         raise click.UsageError("a plan file says everything: give it alone")
     loaded: Plan = noodle.load_plan(Path(files[0]))
     return PlanView(changes=True, plan_hash=plan_hash(loaded), plan=loaded)
+
+
+def _plan_files(wanted: tuple[str, ...]) -> list[str]:
+    return [one for one in wanted if "/" in one or one.endswith(".json")]
 
 
 def show_plan(

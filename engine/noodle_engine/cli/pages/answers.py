@@ -35,6 +35,7 @@ from noodle_engine.execute.answers.views import (
     VerifiedView,
 )
 from noodle_engine.execute.home.checkup import DoctorView
+from noodle_engine.execute.home.config_files import MadeView, MigratedView
 from noodle_policies.settings.explaining import Explanation, Listing
 from noodle_policies.settings.showing import DifferencesView, SettingsView, ValidatedView
 
@@ -75,6 +76,8 @@ ANSWERS: dict[str, tuple[type, ...]] = {
     "config explain": (Explanation, Listing),
     "config validate": (ValidatedView,),
     "config schema": (SchemaView,),
+    "config init": (MadeView,),
+    "config migrate": (MigratedView,),
     "config diff": (DifferencesView,),
     "completion": (CompletionView,),
 }

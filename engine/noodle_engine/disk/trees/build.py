@@ -39,10 +39,17 @@ from noodle_engine.disk.failures import (
 )
 from noodle_engine.disk.files import NO_CLONE, Owner, set_attributes
 from noodle_engine.disk.trees.manifest import EntryKind, TreeEntry, TreeManifest
-from noodle_engine.disk.trees.places import Place, explained_at, give_attributes, new_file, where
+from noodle_engine.disk.trees.places import (
+    Place,
+    explained_at,
+    give_attributes,
+    new_file,
+    shown,
+    where,
+)
 from noodle_engine.disk.trees.reach import FILE_FLAGS, OpenTree, Spot
 from noodle_engine.disk.trees.remove import remove_tree
-from noodle_engine.disk.trees.sharing import Sharing, probe_sharing, share_file
+from noodle_engine.disk.trees.sharing import Sharing, link_same, probe_sharing, share_file
 from noodle_engine.disk.trees.syncing import fsync_tree, sync_file_system
 from noodle_engine.disk.trees.walk import TREE_XATTRS_LEFT_OUT
 
@@ -114,6 +121,8 @@ class TreeWriter:
         then a part of it is there.
         """
         written = Written()
+        shared, copied = written.shared.add, written.copied.add
+        links = self.links_source and self.sharing is Sharing.HARD_LINK
         make_tree_folders(root, self.manifest)
         with ExitStack() as opened:
             new = opened.enter_context(OpenTree(root))
@@ -123,11 +132,15 @@ class TreeWriter:
                 if entry.kind is EntryKind.LINK:
                     place_link(new.spot(entry.path), entry)
                 elif entry.kind is EntryKind.FILE:
-                    if self._is_shared(source, kept, new, entry):
-                        written.shared.add(entry.path)
+                    if links and link_same(source, new, entry):
+                        if self.advance is not None:
+                            self.advance(entry.size)
+                        shared(entry.path)
+                    elif self._is_shared(source, kept, new, entry):
+                        shared(entry.path)
                     else:
                         self.copy(source, new, entry)
-                        written.copied.add(entry.path)
+                        copied(entry.path)
         finish_folders(root, self.manifest)
         return written
 
@@ -216,11 +229,11 @@ def make_tree_folders(root: Path, manifest: TreeManifest) -> None:
             )
         for entry in manifest.entries:
             if entry.kind is EntryKind.FOLDER and entry.path:
-                name, folder, shown = where(tree.spot(entry.path))
+                folder, name, _, _ = spot = tree.spot(entry.path)
                 try:
                     os.mkdir(name, stat.S_IRWXU, dir_fd=folder)
                 except OSError as error:
-                    raise failure_of(error, "make the folder", shown()) from error
+                    raise failure_of(error, "make the folder", spot.path) from error
 
 
 def finish_folders(root: Path, manifest: TreeManifest) -> None:
@@ -243,8 +256,8 @@ def place_link(target: Place, entry: TreeEntry) -> None:
     After a failure the link may be there, with another owner. Raises DiskError
     (FileExistsError's among them), AttributesNotKept.
     """
-    name, folder, shown = where(target)
-    with explained("make the link", shown()):
+    name, folder = where(target)
+    with explained_at("make the link", target):
         os.symlink(entry.link, name, dir_fd=folder)
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         if (status.st_uid, status.st_gid) == (entry.uid, entry.gid):
@@ -254,7 +267,7 @@ def place_link(target: Place, entry: TreeEntry) -> None:
         except PermissionError as error:
             owner = f"owner {entry.uid}:{entry.gid}"
             cause = error.strerror or str(error)
-            raise AttributesNotKept(path=shown(), attribute=owner, cause=cause) from error
+            raise AttributesNotKept(path=shown(target), attribute=owner, cause=cause) from error
 
 
 def copy_file(
@@ -278,7 +291,7 @@ def copy_file(
 
     Raises DiskError (FileExistsError's among them), AttributesNotKept, CopyStopped.
     """
-    name, folder, _ = where(source)
+    name, folder = where(source)
     with explained_at("read", source):
         reading = os.open(name, FILE_FLAGS, dir_fd=folder)
     try:

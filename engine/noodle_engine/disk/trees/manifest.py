@@ -16,7 +16,7 @@ M2. `parse` takes what `encode` gave, and nothing else.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
 from itertools import pairwise
@@ -40,6 +40,7 @@ __all__ = [
     "TreeManifest",
     "change_between",
     "compare",
+    "is_same",
     "name_text",
     "named",
     "object_key",
@@ -53,7 +54,6 @@ _SAFE: Final = "".join(chr(code) for code in range(0x20, 0x7F) if code != 0x25)
 _Bytes = bytes
 """By another name: a manifest has a property that is called `bytes`."""
 _PLAIN = re.compile(rb"[ -$&-~]*")
-_PLAIN_PATHS = re.compile(rb"[ -$&-~\0]*")
 """Printable ASCII without `%`: bytes that stand for themselves as text."""
 
 
@@ -128,12 +128,7 @@ class TreeManifest:
     @cached_property
     def root(self) -> str:
         """The root of the tree (law M1)."""
-        rows = [
-            (path, _LETTERS[kind], mode, uid, gid, digest, _stored(link), _xattrs_out(xattrs))
-            for path, (_, kind, mode, uid, gid, _, digest, _, link, xattrs) in self._with_texts()
-        ]
-        canonical = orjson.dumps([TREE_FORMAT, rows])
-        return f"tree:{blake3.blake3(canonical).hexdigest()}"
+        return _root_of(_Columns.of(self.entries))
 
     @cached_property
     def files(self) -> int:
@@ -147,40 +142,7 @@ class TreeManifest:
 
     def encode(self) -> _Bytes:
         """It as JSON: the same tree with the same digests gives the same bytes."""
-        rows = [
-            (
-                path,
-                _LETTERS[kind],
-                mode,
-                uid,
-                gid,
-                size,
-                digest,
-                sha256,
-                _stored(link),
-                _xattrs_out(xattrs),
-            )
-            for path, (
-                _,
-                kind,
-                mode,
-                uid,
-                gid,
-                size,
-                digest,
-                sha256,
-                link,
-                xattrs,
-            ) in self._with_texts()
-        ]
-        return orjson.dumps({"format": TREE_FORMAT, "entries": rows}) + b"\n"
-
-    def _with_texts(self) -> Iterator[tuple[str, TreeEntry]]:
-        """Its entries, each with its path as it is stored."""
-        joined = b"\0".join([entry.path for entry in self.entries])
-        if self.entries and _PLAIN_PATHS.fullmatch(joined):  # all at once: nearly every tree is so
-            return zip(joined.decode("ascii").split("\0"), self.entries, strict=True)
-        return ((_stored(entry.path), entry) for entry in self.entries)
+        return _encoded(list(zip(*_Columns.of(self.entries), strict=True)))
 
     @classmethod
     def parse(cls, data: _Bytes) -> TreeManifest:
@@ -192,14 +154,115 @@ class TreeManifest:
             rows = body["entries"]
             if len(rows) > ENTRIES_MAX:
                 raise ManifestUnreadable(f"{len(rows)} entries; at most {ENTRIES_MAX} are read")
-            found = cls(_entry_of(row) for row in rows)
+            columns = _Columns(*zip(*rows, strict=True)) if rows else _Columns()
+            if len(columns.paths) != len(rows):
+                raise TypeError("a row is empty")
+            entries = columns.entries()
+            found = cls(entries)
+            is_canonical = _encoded(rows) == data and list(found.entries) == entries
         except ManifestUnreadable:
             raise
         except (ValueError, KeyError, TypeError) as error:
             raise ManifestUnreadable(f"it is no manifest of a tree: {error}") from error
-        if found.encode() != data:
+        if not is_canonical:
             raise ManifestUnreadable("it is not in canonical form")
+        found.__dict__["root"] = _root_of(columns)  # what the property would answer
         return found
+
+
+def _encoded(rows: Sequence[object]) -> bytes:
+    return orjson.dumps({"format": TREE_FORMAT, "entries": rows}) + b"\n"
+
+
+class _Columns(NamedTuple):
+    """The fields of all entries, each as it is stored, column by column.
+
+    A tree may have a hundred thousand entries: a column is checked, written and read by
+    few calls, where a row for itself would take some each.
+    """
+
+    paths: Sequence[str] = ()
+    kinds: Sequence[str] = ()
+    modes: Sequence[int] = ()
+    uids: Sequence[int] = ()
+    gids: Sequence[int] = ()
+    sizes: Sequence[int] = ()
+    digests: Sequence[str] = ()
+    sha256s: Sequence[str] = ()
+    links: Sequence[str] = ()
+    xattrs: Sequence[Sequence[Sequence[str]]] = ()
+
+    @classmethod
+    def of(cls, entries: Sequence[TreeEntry]) -> _Columns:
+        """The columns of these entries."""
+        if not entries:
+            return cls()
+        paths, kinds, modes, uids, gids, sizes, digests, sha256s, links, xattrs = zip(
+            *entries, strict=True
+        )
+        return cls(
+            _texts_of(paths),
+            [_LETTERS[kind] for kind in kinds],
+            modes,
+            uids,
+            gids,
+            sizes,
+            digests,
+            sha256s,
+            [_stored(link) for link in links] if any(links) else ("",) * len(links),
+            [_xattrs_out(pairs) for pairs in xattrs] if any(xattrs) else xattrs,
+        )
+
+    def entries(self) -> list[TreeEntry]:
+        """The entries of columns that were read. Raises what says that they are none.
+
+        Where a column holds what `of` would not give, it raises too.
+        """
+        for numbers in (self.modes, self.uids, self.gids, self.sizes):
+            if set(map(type, numbers)) - {int}:
+                raise TypeError("a number is none")
+        for texts in (self.paths, self.digests, self.sha256s, self.links):
+            if set(map(type, texts)) - {str}:
+                raise TypeError("a text is none")
+        kinds = [_KINDS[kind] for kind in self.kinds]
+        paths = _raws_of(self.paths)
+        links = _raws_of(self.links) if any(self.links) else [b""] * len(self.links)
+        pairs: Sequence[tuple[tuple[str, bytes], ...]] = [()] * len(self.xattrs)
+        if list(self.xattrs).count([]) != len(self.xattrs):
+            pairs = [_xattrs_in(stored) for stored in self.xattrs]
+        make, row = tuple.__new__, TreeEntry
+        return [
+            make(row, fields)
+            for fields in zip(
+                paths,
+                kinds,
+                self.modes,
+                self.uids,
+                self.gids,
+                self.sizes,
+                self.digests,
+                self.sha256s,
+                links,
+                pairs,
+                strict=True,
+            )
+        ]
+
+
+def _root_of(columns: _Columns) -> str:
+    rows = zip(
+        columns.paths,
+        columns.kinds,
+        columns.modes,
+        columns.uids,
+        columns.gids,
+        columns.digests,
+        columns.links,
+        columns.xattrs,
+        strict=True,
+    )
+    canonical = orjson.dumps([TREE_FORMAT, list(rows)])
+    return f"tree:{blake3.blake3(canonical).hexdigest()}"
 
 
 class ChangeKind(StrEnum):
@@ -225,10 +288,22 @@ def compare(old: TreeManifest | None, new: TreeManifest | None) -> tuple[Change,
     """The differences from `old` to `new` (None: nothing is there), by path."""
     before = old.by_path if old is not None else {}
     after = new.by_path if new is not None else {}
-    return tuple(
-        change
-        for path in sorted(before.keys() | after.keys())
-        if (change := change_between(before.get(path), after.get(path))) is not None
+    changes = []
+    for path in sorted(before.keys() | after.keys()):
+        one, other = before.get(path), after.get(path)
+        if one != other:  # nearly all are the same, and that is one call
+            change = change_between(one, other)
+            if change is not None:
+                changes.append(change)
+    return tuple(changes)
+
+
+def is_same(one: TreeEntry, other: TreeEntry) -> bool:
+    """Whether two entries have one identity, without the price of making both."""
+    return (
+        one[1:5] == other[1:5]  # kind, mode, user, group
+        and one.blake3 == other.blake3
+        and one[8:] == other[8:]  # link, extended attributes
     )
 
 
@@ -255,7 +330,7 @@ def change_between(old: TreeEntry | None, new: TreeEntry | None) -> Change | Non
         assert there is not None
         kind = ChangeKind.ADDED if old is None else ChangeKind.REMOVED
         return Change(kind, there.path, old, new)
-    if old.identity == new.identity:
+    if is_same(old, new):
         return None
     what = tuple(_differing(old, new))
     content = old.kind is not new.kind or (old.blake3, old.link) != (new.blake3, new.link)
@@ -282,29 +357,27 @@ def _differing(old: TreeEntry, new: TreeEntry) -> Iterator[str]:
 
 def _refuse_torn(entries: tuple[TreeEntry, ...]) -> None:
     """Raise ManifestUnreadable unless each path is there once, below a folder of the tree."""
-    folders: set[bytes] = set()
-    last: bytes | None = None
-    inside: bytes | None = None
+    paths = [entry.path for entry in entries]
+    if len(set(paths)) != len(paths):
+        twice = next(one for one, other in pairwise(paths) if one == other)
+        raise ManifestUnreadable(f"{name_text(twice)} is there twice")
+    if entries and (paths[0] or entries[0].kind is not EntryKind.FOLDER):
+        raise ManifestUnreadable("the tree's own folder is missing")
+    folders = {entry.path for entry in entries if entry.kind is EntryKind.FOLDER}
+    for path in paths[1:]:
+        if path.rpartition(b"/")[0] not in folders:
+            raise ManifestUnreadable(f"{name_text(path)} is in no folder of the tree")
+    if not _names_all(b"/".join(paths[1:]) or b"-"):
+        wrong = next(path for path in paths[1:] if not _names_all(path))
+        raise ManifestUnreadable(f"{name_text(wrong)} names nothing in the tree")
     for entry in entries:
-        path = entry.path
-        if path == last:
-            raise ManifestUnreadable(f"{name_text(path)} is there twice")
-        last = path
-        if path:
-            parent, _, name = path.rpartition(b"/")
-            if parent != inside and parent not in folders:
-                raise ManifestUnreadable(f"{name_text(path)} is in no folder of the tree")
-            inside = parent
-            if name in _NO_NAMES or b"\0" in name or path.startswith(b"/"):
-                raise ManifestUnreadable(f"{name_text(path)} names nothing in the tree")
-        elif entry.kind is not EntryKind.FOLDER:
-            raise ManifestUnreadable("the tree itself is no folder")
-        if entry.kind is EntryKind.FOLDER:
-            folders.add(path)
         if entry.xattrs:
             _refuse_unsorted(entry)
-    if entries and last is not None and b"" not in folders:
-        raise ManifestUnreadable("the tree's own folder is missing")
+
+
+def _names_all(path: bytes) -> bool:
+    """Whether each name of a path, or of many joined ones, names something."""
+    return b"\0" not in path and _NO_NAMES.isdisjoint(path.split(b"/"))
 
 
 def _refuse_unsorted(entry: TreeEntry) -> None:
@@ -332,25 +405,47 @@ def _stored(raw: bytes) -> str:
     return raw.decode("ascii") if _PLAIN.fullmatch(raw) else quote_from_bytes(raw, safe=_SAFE)
 
 
-def _entry_of(row: list[Any]) -> TreeEntry:
-    """Read a row; that it is canonical is checked by writing it again."""
-    path, kind, mode, uid, gid, size, digest, sha256, link, xattrs = row
-    if not type(mode) is type(uid) is type(gid) is type(size) is int:
-        raise TypeError("a number is none")
-    if not type(path) is type(digest) is type(sha256) is type(link) is str:
-        raise TypeError("a text is none")
-    pairs = tuple([_xattr_of(name, value) for name, value in xattrs]) if xattrs else ()
-    raw_link = _raw(link) if link else b""
-    # Positional: a release may have a hundred thousand.
-    return TreeEntry(
-        _raw(path), _KINDS[kind], mode, uid, gid, size, digest, sha256, raw_link, pairs
-    )
+def _xattrs_in(stored: Any) -> tuple[tuple[str, bytes], ...]:
+    """Read what `_xattrs_out` gave; anything else raises."""
+    if type(stored) is not list:
+        raise TypeError("extended attributes are no list")
+    pairs = tuple([_xattr_of(name, value) for name, value in stored])
+    if [list(pair) for pair in _xattrs_out(pairs)] != stored:
+        raise ValueError("an extended attribute is not in canonical form")
+    return pairs
 
 
 def _xattr_of(name: Any, value: Any) -> tuple[str, bytes]:
     if type(name) is not str:
         raise TypeError("the name of an extended attribute is no text")
     return _raw(name).decode("utf-8", "surrogateescape"), bytes.fromhex(value)
+
+
+def _texts_of(paths: Sequence[bytes]) -> Sequence[str]:
+    """Paths as they are stored."""
+    try:
+        joined = b"\0".join(paths).decode("ascii")
+    except UnicodeDecodeError:
+        joined = "%"
+    if _is_plain(joined):  # all at once: nearly every tree is so
+        return joined.split("\0")
+    return [_stored(path) for path in paths]
+
+
+def _is_plain(joined: str) -> bool:
+    """Whether texts joined by NUL are printable ASCII without `%`: they stand for themselves."""
+    return "%" not in joined and joined.isascii() and joined.replace("\0", "").isprintable()
+
+
+def _raws_of(texts: Sequence[str]) -> list[bytes]:
+    """The bytes of stored texts; one that `_stored` would not give raises."""
+    joined = "\0".join(texts)
+    if _is_plain(joined) and joined.count("\0") == len(texts) - 1:
+        return joined.encode("ascii").split(b"\0")
+    raws = [_raw(text) if text else b"" for text in texts]
+    if [_stored(raw) for raw in raws] != list(texts):
+        raise ValueError("a text is not in canonical form")
+    return raws
 
 
 def _raw(text: str) -> bytes:

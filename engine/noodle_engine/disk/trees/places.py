@@ -7,7 +7,7 @@ open folder, a new file that nobody else reads, attributes set on what is open.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -18,7 +18,7 @@ from noodle_engine.disk.trees.manifest import TreeEntry
 from noodle_engine.disk.trees.reach import Spot
 from noodle_engine.disk.trees.walk import TREE_XATTRS_LEFT_OUT
 
-__all__ = ["Place", "explained_at", "give_attributes", "new_file", "where"]
+__all__ = ["Place", "explained_at", "give_attributes", "new_file", "shown", "where"]
 
 Place = Path | Spot
 """A name: by its path, or by its open folder (`OpenTree.spot`), however deep that is."""
@@ -26,11 +26,16 @@ Place = Path | Spot
 _NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def where(place: Place) -> tuple[bytes | Path, int | None, Callable[[], Path]]:
-    """Name and folder as `os` takes them, and what to call it in a failure."""
+def where(place: Place) -> tuple[bytes | Path, int | None]:
+    """Name and folder as `os` takes them."""
     if isinstance(place, Spot):
-        return place.name, place.folder, lambda: place.path
-    return place, None, lambda: place
+        return place.name, place.folder
+    return place, None
+
+
+def shown(place: Place) -> Path:
+    """What to call a place in a failure."""
+    return place.path if isinstance(place, Spot) else place
 
 
 @contextmanager
@@ -39,8 +44,7 @@ def explained_at(doing: str, place: Place) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        path = place.path if isinstance(place, Spot) else place
-        raise failure_of(error, doing, path) from error
+        raise failure_of(error, doing, shown(place)) from error
 
 
 @contextmanager
@@ -49,8 +53,8 @@ def new_file(target: Place) -> Iterator[tuple[int, Path]]:
 
     An OSError of the block is of writing it. Raises DiskError.
     """
-    name, folder, shown = where(target)
-    path = shown()
+    name, folder = where(target)
+    path = shown(target)
     with explained("write", path):
         descriptor = os.open(name, _NEW, 0o600, dir_fd=folder)
         try:

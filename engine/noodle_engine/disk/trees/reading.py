@@ -26,6 +26,7 @@ from noodle_engine.disk.failures import CopyStopped, DiskFailed, failure_of
 from noodle_engine.disk.files import Progress
 from noodle_engine.disk.trees.manifest import EntryKind, TreeEntry
 from noodle_engine.disk.trees.reach import FILE_FLAGS, OpenTree
+from noodle_engine.disk.trees.stamps import stamp_of
 from noodle_engine.disk.trees.walk import tree_xattrs
 
 __all__ = ["LOOKS_MAX", "WORKERS_MAX", "Digests", "Job", "Read", "read_files"]
@@ -39,6 +40,8 @@ _CHUNK_BYTES: Final = 1024 * 1024
 """How much of a large file is read at once, by each worker."""
 _LARGE_BYTES: Final = 256 * 1024
 """From here on reading takes longer than the calls around it."""
+_TOLD_OF_ALL: Final = 256
+"""Progress is told once so much of the whole was read since: a telling costs as much as a file."""
 _FILE: Final = EntryKind.FILE
 
 Job = tuple[bytes, os.stat_result]
@@ -108,7 +111,7 @@ class _Pool:
         self.may_go = False
         self.stop = stop
         self.progress = progress
-        self.done = 0
+        self.done = self.told = 0
         self.total = sum([status.st_size for _, status in jobs])
         large = [job for job in jobs if job[1].st_size >= _LARGE_BYTES]
         self.large = deque(sorted(large, key=lambda job: -job[1].st_size))
@@ -146,6 +149,12 @@ class _Pool:
                 helper.join()
         if self.failure is not None:
             raise self.failure
+        if self.progress is not None and self.told != self.done:
+            self._tell(self.progress)
+
+    def _tell(self, progress: Progress) -> None:
+        self.told = self.done
+        progress(self.done, max(self.total, self.done))
 
     def _work_or_tell(self, *queues: deque[Job]) -> None:
         try:
@@ -158,26 +167,23 @@ class _Pool:
             self.ended = True
 
     def _work(self, reader: _Reader, queue: deque[Job]) -> None:
+        take, read, answer = queue.popleft, reader.read, self.answers.append
         while queue and not self.ended:
             try:
-                job = queue.popleft()
+                job = take()
             except IndexError:  # the other one took the last
                 return
-            read = reader.read(job)
-            if read is not None:
-                self.answers.append(read)
-
-    def drops(self, path: bytes) -> bool:
-        """Whether a file is read from the disk, not from memory."""
-        wanted = self.from_disk
-        return wanted if isinstance(wanted, bool) else path in wanted
+            found = read(job)
+            if found is not None:
+                answer(found)
 
     def advance(self, count: int) -> None:
         """Count bytes that were read; ends the work when it should stop."""
         if self.progress is not None:
             with self.lock:
                 self.done += count
-                self.progress(self.done, max(self.total, self.done))
+                if self.done - self.told >= self.total // _TOLD_OF_ALL:
+                    self._tell(self.progress)
         if self.ended or (self.stop is not None and self.stop.is_set()):
             raise CopyStopped(path=self.root)
 
@@ -188,6 +194,10 @@ class _Reader:
     def __init__(self, pool: _Pool, tree: OpenTree) -> None:
         self.pool = pool
         self.tree = tree
+        dropped = pool.from_disk
+        self.drops_all = dropped is True
+        self.drops: Container[bytes] = () if isinstance(dropped, bool) else dropped
+        self.tells = pool.progress is not None or pool.stop is not None
         self.buffer = memoryview(bytearray(_CHUNK_BYTES))
 
     def read(self, job: Job) -> Read | None:
@@ -212,7 +222,7 @@ class _Reader:
 
     def _once(self, path: bytes, before: os.stat_result) -> tuple[TreeEntry | None, os.stat_result]:
         """Read a file once: None if its status is not what it was before."""
-        pool = self.pool
+        # Few calls and names: this runs for each of a hundred thousand files.
         parent, _, name = path.rpartition(b"/")
         try:
             descriptor = os.open(name, FILE_FLAGS, dir_fd=self.tree.descend(parent))
@@ -221,31 +231,29 @@ class _Reader:
                 raise _Gone from error
             raise
         try:
-            if pool.drops(path):
+            if self.drops_all or path in self.drops:
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
             size = before.st_size
             if size < _LARGE_BYTES:
                 data = os.read(descriptor, size + 1)  # one more than there was: it grew
                 local = blake3.blake3(data).hexdigest()
-                sha256 = hashlib.sha256(data).hexdigest() if pool.both else ""
+                sha256 = hashlib.sha256(data).hexdigest() if self.pool.both else ""
                 size = len(data)
-                pool.advance(size)
+                if self.tells:
+                    self.pool.advance(size)
             else:
                 local, sha256, size = self._large(descriptor)
             status = os.fstat(descriptor)
-            if not _same(before, status):
-                if not stat.S_ISREG(status.st_mode):
+            _, _, now, _, mode, uid, gid = stamp = stamp_of(status)
+            if stamp != stamp_of(before) or size != now:
+                if not stat.S_ISREG(mode):
                     raise _Gone
-                return None, status
-            if size != status.st_size:
                 return None, status
             xattrs = tree_xattrs(descriptor)
         finally:
             os.close(descriptor)
-        mode = status.st_mode & 0o7777
-        uid, gid = status.st_uid, status.st_gid
-        entry = TreeEntry(path, _FILE, mode, uid, gid, size, local, sha256, b"", xattrs)
-        return entry, status
+        fields = (path, _FILE, mode & 0o7777, uid, gid, size, local, sha256, b"", xattrs)
+        return tuple.__new__(TreeEntry, fields), status
 
     def _large(self, descriptor: int) -> tuple[str, str, int]:
         local, sha256, size = blake3.blake3(), hashlib.sha256(), 0
@@ -257,13 +265,3 @@ class _Reader:
             size += count
             self.pool.advance(count)
         return local.hexdigest(), sha256.hexdigest() if self.pool.both else "", size
-
-
-def _same(before: os.stat_result, after: os.stat_result) -> bool:
-    return (
-        before.st_mtime_ns == after.st_mtime_ns
-        and before.st_size == after.st_size
-        and before.st_ino == after.st_ino
-        and before.st_dev == after.st_dev
-        and stat.S_IFMT(before.st_mode) == stat.S_IFMT(after.st_mode)
-    )

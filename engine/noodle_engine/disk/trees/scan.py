@@ -26,17 +26,18 @@ from noodle_engine.disk.trees.manifest import (
     TreeEntry,
     TreeManifest,
     change_between,
+    is_same,
 )
 from noodle_engine.disk.trees.reading import Digests, Job, read_files
 from noodle_engine.disk.trees.stamps import (
     STALE_NS,
     Stamp,
+    Stamps,
     encode_stamps,
     parse_stamps,
-    stamp_fields,
     stamp_of,
 )
-from noodle_engine.disk.trees.walk import Special, walk_tree
+from noodle_engine.disk.trees.walk import Found, Special, walk_tree
 
 __all__ = [
     "Checked",
@@ -45,6 +46,7 @@ __all__ = [
     "Skip",
     "Special",
     "Stamp",
+    "Stamps",
     "check_tree",
     "encode_stamps",
     "parse_stamps",
@@ -164,19 +166,21 @@ def check_tree(
             extras.append(path)
         return True
 
-    known = stamps if stamps is not None and not full else {}
-    kept: dict[bytes, Stamp] = {}
+    known = _stamps_within(expected, stamps if stamps is not None and not full else {})
     jobs: list[Job] = []
-    fields = stamp_fields
 
     def file(path: bytes, status: os.stat_result) -> None:
-        old = known.get(path)
-        if old is not None and old == fields(status) and path in expected:
-            kept[path] = old
-        elif not beside(path, is_folder=False):
+        if not beside(path, is_folder=False):
             jobs.append((path, status))
 
-    found = walk_tree(root, file=file, leave=lambda path: beside(path, is_folder=True), stop=stop)
+    found = walk_tree(
+        root,
+        file=file,
+        leave=lambda path: beside(path, is_folder=True),
+        known=known.by_folder,
+        stop=stop,
+    )
+    kept = _still(known, found)
     seen: dict[bytes, TreeEntry] = {entry.path: entry for entry in found.folders}
     for entry in found.links:
         if not beside(entry.path, is_folder=False):
@@ -194,7 +198,7 @@ def check_tree(
     )
     for entry, status in read:
         seen[entry.path] = entry
-        if entry.identity == expected[entry.path].identity and status.st_mtime_ns < fresh:
+        if status.st_mtime_ns < fresh and is_same(entry, expected[entry.path]):
             kept[entry.path] = stamp_of(status)
     return Checked(
         changes=tuple(_changes(manifest, kept, seen)),
@@ -210,6 +214,26 @@ def check_tree(
         files_read=len(read),
         bytes_read=sum(entry.size for entry, _ in read),
     )
+
+
+def _stamps_within(expected: Mapping[bytes, TreeEntry], stamps: Mapping[bytes, Stamp]) -> Stamps:
+    """The stamps of what is expected: another file has none, whoever kept one for it."""
+    if stamps.keys() <= expected.keys():
+        return stamps if isinstance(stamps, Stamps) else Stamps(stamps)
+    return Stamps({path: stamp for path, stamp in stamps.items() if path in expected})
+
+
+def _still(known: Stamps, found: Found) -> Stamps:
+    """The stamps that a walk found as they were."""
+    if sum([len(names) for _, names in found.known]) == len(known):
+        return Stamps(known)
+    still = Stamps()
+    for folder, names in found.known:
+        prefix = folder + b"/" if folder else b""
+        for name in names:
+            path = prefix + os.fsencode(name)
+            still[path] = known[path]
+    return still
 
 
 def _changes(

@@ -17,12 +17,13 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import Final
 
 import blake3
 
-__all__ = ["STALE_NS", "Stamp", "encode_stamps", "parse_stamps", "stamp_fields", "stamp_of"]
+__all__ = ["STALE_NS", "Stamp", "Stamps", "encode_stamps", "parse_stamps", "stamp_of"]
 
 STALE_NS: Final = 20_000_000
 """A file that was changed so short before it was read gets no stamp: a change after
@@ -34,28 +35,35 @@ _ROW: Final = struct.Struct("<QQqqIII")
 _LENGTHS: Final = struct.Struct("<QQQ")
 
 
-class Stamp(NamedTuple):
-    """What a status says of a file, its change time aside: `link()` changes that."""
+Stamp = tuple[int, ...]
+"""What a status says of a file, its change time aside: `link()` changes that.
 
-    device: int
-    inode: int
-    size: int
-    mtime_ns: int
-    mode: int
-    """As `st_mode`, the kind of file included."""
-    uid: int
-    gid: int
+Device, inode, size, time of the last change in nanoseconds, `st_mode` (the kind of file
+included), user and group. A plain tuple: there may be a hundred thousand.
+"""
 
-
-stamp_fields: Final[Callable[[os.stat_result], tuple[int, ...]]] = attrgetter(
+stamp_of: Final[Callable[[os.stat_result], Stamp]] = attrgetter(
     "st_dev", "st_ino", "st_size", "st_mtime_ns", "st_mode", "st_uid", "st_gid"
 )
-"""The fields of `stamp_of`, as a plain tuple that equals it: for a hundred thousand files."""
+"""The stamp that a file with this status has."""
 
 
-def stamp_of(status: os.stat_result) -> Stamp:
-    """The stamp that a file with this status has."""
-    return Stamp._make(stamp_fields(status))
+class Stamps(dict[bytes, Stamp]):
+    """The stamps of one tree, by path. Made once, never changed."""
+
+    @cached_property
+    def by_folder(self) -> Mapping[bytes, Mapping[str, Stamp]]:
+        """The same by folder and name, as a walk comes to them."""
+        found: dict[bytes, dict[str, Stamp]] = {}
+        inside: dict[str, Stamp] = {}
+        last: bytes | None = None
+        for path, stamp in self.items():
+            folder, _, name = path.rpartition(b"/")
+            if folder != last:
+                inside = found.setdefault(folder, {})
+                last = folder
+            inside[os.fsdecode(name)] = stamp
+        return found
 
 
 def encode_stamps(root: str, stamps: Mapping[bytes, Stamp]) -> bytes:
@@ -74,7 +82,7 @@ def encode_stamps(root: str, stamps: Mapping[bytes, Stamp]) -> bytes:
     return _MAGIC + blake3.blake3(body).digest() + body
 
 
-def parse_stamps(data: bytes) -> tuple[str, dict[bytes, Stamp]] | None:
+def parse_stamps(data: bytes) -> tuple[str, Stamps] | None:
     """The root and the stamps that `encode_stamps` was given; None for junk (law S2)."""
     head = len(_MAGIC) + _DIGEST_BYTES
     body = memoryview(data)[head:]
@@ -89,7 +97,4 @@ def parse_stamps(data: bytes) -> tuple[str, dict[bytes, Stamp]] | None:
     if len(paths) != count:
         return None
     root = bytes(body[_LENGTHS.size : start]).decode(errors="replace")
-    make = Stamp._make
-    return root, {
-        path: make(row) for path, row in zip(paths, _ROW.iter_unpack(body[rows:]), strict=True)
-    }
+    return root, Stamps(zip(paths, _ROW.iter_unpack(body[rows:]), strict=True))

@@ -11,7 +11,7 @@ import os
 import stat
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -20,6 +20,7 @@ from noodle_engine.disk.failures import CopyStopped, DiskFailed, failure_of
 from noodle_engine.disk.files import XATTRS_LEFT_OUT, read_xattrs
 from noodle_engine.disk.trees.manifest import ENTRIES_MAX, EntryKind, TreeEntry
 from noodle_engine.disk.trees.reach import FOLDER_FLAGS, refuse_too_deep
+from noodle_engine.disk.trees.stamps import Stamp, stamp_of
 
 __all__ = ["TREE_XATTRS_LEFT_OUT", "Found", "Special", "tree_xattrs", "walk_tree"]
 
@@ -29,6 +30,7 @@ TREE_XATTRS_LEFT_OUT: Final = (*XATTRS_LEFT_OUT, "security.selinux", "security.S
 _ENCODING: Final = sys.getfilesystemencoding()
 _ERRORS: Final = sys.getfilesystemencodeerrors()
 """What `os.fsencode` asks for each time."""
+_NOTHING: Final[Mapping[str, Stamp]] = {}
 _KIND: Final = 0o170000
 _FILE: Final = stat.S_IFREG
 _SPECIAL: Final = {
@@ -53,6 +55,8 @@ class Found:
     folders: list[TreeEntry] = field(default_factory=list)
     links: list[TreeEntry] = field(default_factory=list)
     specials: list[Special] = field(default_factory=list)
+    known: list[tuple[bytes, list[str]]] = field(default_factory=list)
+    """By folder: the names of files that have the stamp they are known by."""
 
 
 def walk_tree(
@@ -60,18 +64,20 @@ def walk_tree(
     *,
     file: Callable[[bytes, os.stat_result], None],
     leave: Callable[[bytes], bool] | None = None,
+    known: Mapping[bytes, Mapping[str, Stamp]] | None = None,
     stop: threading.Event | None = None,
 ) -> Found:
     """Look at everything in `root`, folders for which `leave` says so aside.
 
-    `file` is told each plain file's path and status, folder by folder. A name
-    that is gone between its folder's listing and the look at it is not there.
+    `file` is told each plain file's path and status, folder by folder, but those
+    that have the stamp in `known` (by folder, then by name). A name that is gone
+    between its folder's listing and the look at it is not there.
     Bounds: DEPTH_MAX folders one in the other, ENTRIES_MAX entries. Cost: one
     status each, and of folders the extended attributes.
 
     Raises DiskError (a `root` that is a link or no folder among it), CopyStopped.
     """
-    walk = _Walk(root, file, leave, stop)
+    walk = _Walk(root, file, leave, known or {}, stop)
     try:
         descriptor = os.open(root, FOLDER_FLAGS)
     except OSError as error:
@@ -98,11 +104,13 @@ class _Walk:
         root: Path,
         file: Callable[[bytes, os.stat_result], None],
         leave: Callable[[bytes], bool] | None,
+        known: Mapping[bytes, Mapping[str, Stamp]],
         stop: threading.Event | None,
     ) -> None:
         self.root = root
         self.file = file
         self.leave = leave
+        self.known = known
         self.stop = stop
         self.found = Found()
         self.count = 0
@@ -152,7 +160,10 @@ class _Walk:
         below: list[bytes] = []
         prefix = path + b"/" if path else b""
         # By local names: this runs for each of a hundred thousand names.
-        file, look = self.file, os.stat
+        file, look, stamp = self.file, os.stat, stamp_of
+        known = self.known.get(path, _NOTHING).get
+        same: list[str] = []
+        found.known.append((path, same))
         names = os.listdir(descriptor)
         self.count += len(names)
         if self.count > ENTRIES_MAX:
@@ -161,6 +172,10 @@ class _Walk:
             try:
                 status = look(text, dir_fd=descriptor, follow_symlinks=False)
             except FileNotFoundError:
+                continue
+            expected = known(text)
+            if expected is not None and expected == stamp(status):
+                same.append(text)
                 continue
             name = text.encode(_ENCODING, _ERRORS)
             kind = status.st_mode & _KIND

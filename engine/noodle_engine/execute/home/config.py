@@ -27,16 +27,22 @@ from noodle_policies.settings.showing import (
     problem_rows,
 )
 
-__all__ = ["compared", "explained", "in_force", "inputs_here", "validated"]
+__all__ = ["compared", "explained", "folders_here", "in_force", "inputs_here", "validated"]
 
 HERE: Final = "in force"
 NO_ENVIRONMENT: Final = "none"
+_ENVIRONMENT: Final = "NOODLE_ENVIRONMENT"
 
 
 def inputs_here(home: str | None, options: Options) -> Inputs:
     """What the settings are made of here. A home need not be there."""
-    found = find_home(home, os.environ, os.geteuid())
-    return inputs_of(found if found.config.is_dir() else None, os.environ, options)
+    return _inputs(home, os.environ, options)
+
+
+def folders_here(home: str | None) -> list[Path]:
+    """The folders whose settings files count here, without those of environments below."""
+    variables = {name: value for name, value in os.environ.items() if name != _ENVIRONMENT}
+    return [Path(one) for one in _inputs(home, variables, ()).layers]
 
 
 def in_force(home: str | None, options: Options) -> Resolution:
@@ -71,9 +77,7 @@ def validated(home: str | None, options: Options, folder: Path | None) -> Valida
         valid=not problems,
         problems=problem_rows(problems),
         warnings=tuple(warnings),
-        environments=tuple(
-            one.variables.get("NOODLE_ENVIRONMENT") or NO_ENVIRONMENT for one in looked
-        ),
+        environments=tuple(one.variables.get(_ENVIRONMENT) or NO_ENVIRONMENT for one in looked),
         folders=folders,
         files=tuple(dict.fromkeys(file.path for one in looked for file in one.files)),
         unread=tuple(_unread(folders)),
@@ -82,7 +86,7 @@ def validated(home: str | None, options: Options, folder: Path | None) -> Valida
 
 def compared(home: str | None, options: Options, one: Path, other: Path | None) -> DifferencesView:
     """Where two folders differ, or one from what is in force. Raises SettingsRefused."""
-    environment = os.environ.get("NOODLE_ENVIRONMENT")
+    environment = os.environ.get(_ENVIRONMENT)
     left = _used(_of_folder(one, (), environment))
     right = (
         _used(inputs_here(home, options))
@@ -96,6 +100,11 @@ def compared(home: str | None, options: Options, one: Path, other: Path | None) 
     )
 
 
+def _inputs(home: str | None, variables: Mapping[str, str], options: Options) -> Inputs:
+    found = find_home(home, variables, os.geteuid())
+    return inputs_of(found if found.config.is_dir() else None, variables, options)
+
+
 def _used(inputs: Inputs) -> Resolution:
     found, problems = examine(inputs)
     if problems:
@@ -105,15 +114,13 @@ def _used(inputs: Inputs) -> Resolution:
 
 def _of_folder(folder: Path, options: Options, environment: str | None) -> Inputs:
     """What a folder's files alone make."""
-    variables: Mapping[str, str] = (
-        {} if environment is None else {"NOODLE_ENVIRONMENT": environment}
-    )
+    variables: Mapping[str, str] = {} if environment is None else {_ENVIRONMENT: environment}
     return read_inputs([folder], variables, options, user=os.geteuid(), group=os.getegid())
 
 
 def _environments(folder: Path) -> list[str | None]:
     """No environment, each that has a folder of its own, and the one that is set here."""
-    named = os.environ.get("NOODLE_ENVIRONMENT")
+    named = os.environ.get(_ENVIRONMENT)
     found = [name for name in ENVIRONMENTS if (folder / name).is_dir() or name == named]
     return [None, *found] if named is None or named in ENVIRONMENTS else [None, *found, named]
 

@@ -111,7 +111,11 @@ class DirectoryTarget(ExchangeTarget):
             manifests=Manifests(place.manifests),
             options=options,
             expected=[root for root in likely if root is not None],
-            observed=[one for one in (context.staged, context.snapshot) if one is not None],
+            observed=[
+                one
+                for one in (context.staged, context.snapshot, context.checked)
+                if one is not None
+            ],
             stop=context.stop,
             progress=context.progress,
         )

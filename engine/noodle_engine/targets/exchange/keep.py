@@ -135,7 +135,8 @@ def _set_aside(exchange: Exchange) -> Path:
         return set_aside(exchange, exchange.beside)
     for path in takewhile(os.path.lexists, exchange.place.foreign(exchange.context.upgrade)):
         found = exchange.objects.find(path, Look.IDENTITY)
-        if snapshot is not None and _is_one(found.attributes, snapshot.attributes):
+        same = snapshot is not None and _is_one(found.attributes, snapshot.attributes)
+        if same or (not found.is_known and found.root == exchange.old):
             fsync_folder(path.parent)
             return path
     raise DisplacedWritten(

@@ -23,8 +23,10 @@ from noodle_engine.machine.records import Observation
 from noodle_engine.targets.base import REPAIR_OPTION, Source, StepContext
 from noodle_engine.targets.place import Place
 
-__all__ = ["ASIDE", "Exchange", "Found", "Look", "Objects"]
+__all__ = ["ASIDE", "OTHER_PREFIX", "Exchange", "Found", "Look", "Objects"]
 
+OTHER_PREFIX: Final = "other:"
+"""Begins the root of what a kind does not know."""
 ASIDE: Final = "aside"
 """The attribute of what `write_old` made that says where it set aside what stood in its way."""
 
@@ -59,7 +61,7 @@ class Found:
         """There is something that the kind does not know."""
         if kind is ObjectKind.ABSENT:
             return cls.nothing()
-        root = f"other:{word or kind.value}"
+        root = f"{OTHER_PREFIX}{word or kind.value}"
         return cls(kind, root, root)
 
     @property
@@ -70,7 +72,7 @@ class Found:
     @property
     def is_known(self) -> bool:
         """Whether it is an object of the kind."""
-        return not self.is_absent and not self.root.startswith("other:")
+        return not self.is_absent and not self.root.startswith(OTHER_PREFIX)
 
     @property
     def observation(self) -> Observation:

@@ -39,9 +39,12 @@ __all__ = ["snapshot", "stage", "staged", "unstage"]
 def snapshot(exchange: Exchange) -> Observation:
     """Identify the old. The object that is displaced is the snapshot.
 
+    Step check has read it, under the same lock: it is enough to know that it is the
+    same object. Whoever writes into it from now on is found by the look before the exchange.
+
     Raises ForeignFound if it is not what the plan was made for.
     """
-    found = exchange.objects.find(exchange.place.path, Look.STAMPS)
+    found = exchange.objects.find(exchange.place.path, Look.IDENTITY)
     if found.root != exchange.old:
         raise foreign(exchange, expected=exchange.old, found=found.root)
     exchange.objects.remember(found)

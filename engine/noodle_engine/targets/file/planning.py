@@ -64,7 +64,7 @@ _ROOM = ("holder", "room", "lock", "commands", "owner", "releases")
 
 def plan_file(request: TargetRequest, place: Place) -> TargetPlan:
     """Say what an upgrade would do. Raises a failure that names why it cannot be done."""
-    found = refuse_unusable(place, going_back=_goes_back(request.new))
+    found = refuse_unusable(place, going_back=_goes_back(request.new), any_kind=request.repair)
     check_owner(place, request.home_log, take_over=request.take_over)
     notices = [
         *notices_on_folder(request.path, place, "the new file"),
@@ -101,7 +101,8 @@ def check(context: StepContext, place: Place) -> Observation:
 
     Raises TargetChanged if it is not what the plan was made for.
     """
-    found = refuse_unusable(place, going_back=_goes_back(context.source))
+    any_kind = REPAIR_OPTION in context.component.options
+    found = refuse_unusable(place, going_back=_goes_back(context.source), any_kind=any_kind)
     if found.root != context.component.root_from:
         raise TargetChanged(
             path=place.path,
@@ -115,15 +116,19 @@ def check(context: StepContext, place: Place) -> Observation:
     return found.observation
 
 
-def refuse_unusable(place: Place, *, going_back: bool = False) -> Found:
+def refuse_unusable(place: Place, *, going_back: bool = False, any_kind: bool = False) -> Found:
     """What is at the target, or the failure that says why it cannot be upgraded.
 
     Going back makes no file, so that it works on a full disk: the exchange was
-    proved there when the version was installed that is now taken back.
+    proved there when the version was installed that is now taken back. With `any_kind`
+    it may be anything: a repair sets it aside.
     """
     refuse_parent(place)
     kind = kind_of(place.path)
     match kind:
+        case _ if any_kind and kind is not ObjectKind.ABSENT:
+            refuse_of_other(place)
+            refuse_mount(place)
         case ObjectKind.LINK:
             raise TargetIsLink(path=place.path, leads_to=link_text(place.path))
         case ObjectKind.FOLDER | ObjectKind.OTHER:

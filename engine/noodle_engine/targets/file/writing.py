@@ -25,7 +25,7 @@ from noodle_engine.disk.names import fsync_folder, make_folder, unlink_quietly
 from noodle_engine.machine.plan import ABSENT
 from noodle_engine.machine.records import Observation
 from noodle_engine.targets.base import REPAIR_OPTION, Source, StepContext
-from noodle_engine.targets.exchange.objects import Found, Look
+from noodle_engine.targets.exchange.objects import OTHER_PREFIX, Found, Look
 from noodle_engine.targets.failures import OldLost, PayloadChanged, PayloadUnusable, StageUnproven
 from noodle_engine.targets.file.objects import (
     Attributes,
@@ -169,7 +169,8 @@ class FileObjects:
         installed = attributes_in(repaired)
         if installed is not None:
             return installed
-        if self.context.expected_old != ABSENT:
+        old = self.context.expected_old
+        if old != ABSENT and not old.startswith(OTHER_PREFIX):
             snapshot = self.context.snapshot
             kept = None if snapshot is None else attributes_in(snapshot.attributes)
             return kept if kept is not None else attributes_of(facts_of(self.place.path))

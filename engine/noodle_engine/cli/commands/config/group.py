@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from noodle_engine.cli import exits
+from noodle_engine.cli.commands.config.making import init, migrate
 from noodle_engine.cli.lazy import CommandGroup
 from noodle_engine.cli.show.terminal import Invocation
 
@@ -120,3 +121,7 @@ def schema(invocation: Invocation) -> int:
     invocation.answer(schema_text().rstrip("\n"))
     invocation.document(SchemaView(settings_schema()))
     return exits.DONE
+
+
+config.add_command(init)
+config.add_command(migrate)

@@ -6,13 +6,13 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from noodle_engine.disk.files import ObjectKind, kind_of, link_text
+from noodle_engine.disk.files import ObjectKind, kind_of
 from noodle_engine.disk.names import prove_exchange
 from noodle_engine.disk.space import mounts
 from noodle_engine.machine.text import path_text
 from noodle_engine.registry.tree_options import TreeOptions
 from noodle_engine.targets.directory.trees.reading import Reader
-from noodle_engine.targets.directory.trees.roots import led_to
+from noodle_engine.targets.directory.trees.roots import tree_at
 from noodle_engine.targets.exchange import Found, Look
 from noodle_engine.targets.exchange.surroundings import (
     refuse_frozen,
@@ -36,21 +36,21 @@ def settled_options(options: TreeOptions, place: Place) -> TreeOptions:
     return options
 
 
-def refuse_unusable(place: Place, reader: Reader, *, going_back: bool = False) -> Found:
-    """What is at the target, or the failure that says why it cannot be upgraded."""
+def refuse_unusable(
+    place: Place, reader: Reader, *, going_back: bool = False, any_kind: bool = False
+) -> Found:
+    """What is at the target, or the failure that says why it cannot be upgraded.
+
+    With `any_kind` it may be anything: a repair sets it aside.
+    """
     refuse_parent(place)
     kind = kind_of(place.path)
-    tree = place.path
-    match kind:
-        case ObjectKind.FILE | ObjectKind.OTHER:
-            raise TargetWrongType(path=place.path, found=kind.value, kind="directory")
-        case ObjectKind.LINK:
-            tree = led_to(place.parent, link_text(place.path))
-            if kind_of(tree) is not ObjectKind.FOLDER:
-                found = f"link to {path_text(str(tree))}, which is no directory"
-                raise TargetWrongType(path=place.path, found=found, kind="directory")
-        case ObjectKind.FOLDER | ObjectKind.ABSENT:
-            pass
+    tree = tree_at(place.parent, place.path)
+    if kind is not ObjectKind.ABSENT and kind_of(tree) is not ObjectKind.FOLDER and not any_kind:
+        found = kind.value
+        if kind is ObjectKind.LINK:
+            found = f"link to {path_text(str(tree))}, which leads to none"
+        raise TargetWrongType(path=place.path, found=found, kind="directory")
     if kind is not ObjectKind.ABSENT:
         refuse_of_other(place)
         refuse_mount(place)

@@ -69,7 +69,9 @@ def plan_directory(request: TargetRequest, place: Place, reader: Reader) -> Targ
         options = settled_options(options, place)
     going_back = request.new is None or request.new.point
     reader.options = with_installed_data(options, installed) if going_back else options
-    found = refuse_unusable(place, reader, going_back=going_back)
+    found = refuse_unusable(
+        place, reader, going_back=going_back, any_kind=_may_be_anything(options, request.repair)
+    )
     check_owner(place, request.home_log, take_over=request.take_over)
     notices = [
         *notices_on_folder(request.path, place, ""),
@@ -153,7 +155,8 @@ def check(context: StepContext, place: Place, objects: DirectoryObjects) -> Obse
     """
     source = context.source
     going_back = source is None or source.point
-    found = refuse_unusable(place, objects.reader, going_back=going_back)
+    any_kind = _may_be_anything(objects.options, REPAIR_OPTION in context.component.options)
+    found = refuse_unusable(place, objects.reader, going_back=going_back, any_kind=any_kind)
     if found.root != context.component.root_from:
         differs = found.attributes.get("differs")
         raise TargetChanged(
@@ -162,9 +165,8 @@ def check(context: StepContext, place: Place, objects: DirectoryObjects) -> Obse
             found=found.root if differs is None else f"{found.root} (differs in {differs})",
             component=context.component.name,
         )
-    if source is not None and source.point:
-        _point_manifest(place, objects.reader, source, context.component.name)
-    elif source is not None:
+    # A kept old is read wholly when it is staged, which is next.
+    if source is not None and not source.point:
         new = objects.manifest_of(source)
         if REPAIR_OPTION not in context.component.options:
             refuse_elsewhere(context.component.name, place, found, objects.options)
@@ -173,6 +175,11 @@ def check(context: StepContext, place: Place, objects: DirectoryObjects) -> Obse
         with_data = sized_with_data(place, found, objects.options, copied, inodes)
         refuse_short(place, needs_of(place, new, *with_data))
     return found.observation
+
+
+def _may_be_anything(options: TreeOptions, repair: bool) -> bool:  # noqa: FBT001
+    """Whether what is no tree may be set aside: from no tree data inside could be carried."""
+    return repair and not options.quiesce
 
 
 def _point_manifest(place: Place, reader: Reader, source: Source, component: str) -> TreeManifest:
@@ -205,7 +212,7 @@ def _left_behind(reader: Reader, found: Found) -> Iterator[str]:
 
 def _owners(place: Place, found: Found, new: TreeManifest) -> Iterator[str]:
     """Whose the new tree is, where that changes."""
-    if found.is_absent or os.geteuid() != 0:
+    if not found.is_known or os.geteuid() != 0:
         return
     status = place.path.stat()
     top = new.by_path[b""]

@@ -20,7 +20,7 @@ from noodle_engine.disk.failures import DiskError
 from noodle_engine.disk.files import ObjectKind, Progress, kind_of, link_text, status_of
 from noodle_engine.disk.trees.manifest import EntryKind, TreeManifest, name_text
 from noodle_engine.disk.trees.scan import Scanned, check_tree, scan_tree
-from noodle_engine.disk.trees.stamps import Stamp, stamp_fields
+from noodle_engine.disk.trees.stamps import Stamp, stamp_of
 from noodle_engine.machine.records import Observation
 from noodle_engine.machine.text import some
 from noodle_engine.registry.tree_options import TreeOptions
@@ -235,7 +235,7 @@ def _shows_another(tree: Path, candidate: _Candidate, other: _Candidate) -> bool
             return True
         except OSError:
             return False
-        stamp = stamp_fields(status)
+        stamp = stamp_of(status)
         if status.st_size != entry.size or own.get(entry.path) != stamp == stamps.get(entry.path):
             return True
     return False

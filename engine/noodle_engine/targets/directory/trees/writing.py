@@ -31,6 +31,9 @@ from noodle_engine.disk.trees.stamps import Stamp
 from noodle_engine.disk.trees.syncing import fsync_tree, opened_file_system, sync_file_system
 from noodle_engine.targets.failures import PayloadChanged, StageUnproven
 
+TOLD_OF_ALL = 256
+"""Progress is told once so much of the whole is done since."""
+
 __all__ = ["Built", "Progressing", "build_tree"]
 
 
@@ -49,11 +52,14 @@ class Progressing:
     tell: Callable[[int, int], None]
     total: int
     done: int = 0
+    told: int = 0
 
     def advance(self, count: int) -> None:
-        """So many bytes more are done."""
+        """So many bytes more are done. Told now and then: a telling costs as much as a file."""
         self.done += count
-        self.tell(self.done, max(self.total, self.done))
+        if self.done - self.told >= self.total // TOLD_OF_ALL:
+            self.told = self.done
+            self.tell(self.done, max(self.total, self.done))
 
     def phase(self) -> Callable[[int, int], None]:
         """A phase that tells its own bytes done and in all."""
