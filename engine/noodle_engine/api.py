@@ -63,6 +63,7 @@ from noodle_engine.machine.codec import decode, encode
 from noodle_engine.machine.plan import Plan
 from noodle_engine.machine.states import Direction, OnCrash, Release
 from noodle_engine.machine.upgrade import Fold
+from noodle_journal.errors import NoodleError
 from noodle_policies.settings.values import values_hash
 
 if TYPE_CHECKING:
@@ -190,23 +191,53 @@ class Noodle:
     # -- questions --------------------------------------------------------
 
     @contextlib.contextmanager
-    def _read_live(self) -> Iterator[tuple[reading.JournalReader, Live]]:
+    def _read_live(self, question: str = "look") -> Iterator[tuple[reading.JournalReader, Live]]:
         """A journal to read and its fold; the engine's own while this holds the home."""
         with self._guard:
             holder = self._holder
         if holder is not None:
+            holder.observer.read(question, self._actor)
             yield holder.engine.journal, holder.engine.live
             return
-        reader, live = open_reader(self._home, self._environment, self._options)
+        reader, live = open_reader(
+            self._home,
+            self._environment,
+            self._options,
+            found=lambda settled: self._tell_read(question, settled),
+        )
         try:
             yield reader, live()
         finally:
             reader.close()
 
     @contextlib.contextmanager
-    def _read(self) -> Iterator[tuple[reading.JournalReader, Fold]]:
-        with self._read_live() as (journal, live):
+    def _read(self, question: str = "look") -> Iterator[tuple[reading.JournalReader, Fold]]:
+        with self._read_live(question) as (journal, live):
             yield journal, live.world
+
+    def _tell_read(self, question: str, settled: Settled) -> None:
+        """Put a question into the audit log, where the settings want reads there as well."""
+        level = settled.values and settled.values.text("security.audit_logging.log_level")
+        if level == "DEBUG":
+            from noodle_engine.execute.observing.observer import passing
+
+            with passing(self._home, self._environment, self._options) as observer:
+                observer.read(question, self._actor)
+
+    def _tell_refusal(self, operation: str, failure: NoodleError) -> None:
+        """Tell what was refused before anybody held the home for it."""
+        from noodle_engine.execute.observing.observer import passing
+
+        with self._guard:
+            holder = self._holder
+        if holder is not None:
+            holder.observer.refused(operation, self._actor, failure)
+            return
+        with (
+            contextlib.suppress(Exception),
+            passing(self._home, self._environment, self._options) as observer,
+        ):
+            observer.refused(operation, self._actor, failure)
 
     @property
     def journal(self) -> Reader:
@@ -216,19 +247,19 @@ class Noodle:
 
     def status(self) -> HomeView:
         """What is open and what is installed."""
-        with self._read() as (journal, world):
+        with self._read("status") as (journal, world):
             failure = self._settled().failure
             problems = () if failure is None else failure.problems
             return reading.home_view(journal, world, by_name(releases_of(self._home)), problems)
 
     def upgrade(self, upgrade_id: str) -> UpgradeView:
         """One upgrade, by its id or a beginning of it. Raises UpgradeUnknown."""
-        with self._read() as (journal, world):
+        with self._read("upgrade") as (journal, world):
             return reading.upgrade_view(journal, reading.find_upgrade(journal, world, upgrade_id))
 
     def steps(self, upgrade_id: str, *, output: bool = False) -> StepsView:
         """The steps of an upgrade; with `output`, what their commands printed."""
-        with self._read() as (journal, world):
+        with self._read("steps") as (journal, world):
             found = reading.find_upgrade(journal, world, upgrade_id)
             rows = reading.step_rows(found, journal.read_run(found.id), output=output)
         settings = self._settled().values
@@ -245,7 +276,7 @@ class Noodle:
         from noodle_engine.execute.timing.limits import DAY_MS
 
         settings = self._settled().values
-        with self._read() as (journal, world):
+        with self._read("history") as (journal, world):
             if everything or settings is None:
                 rows, _ = reading.history(journal, None if everything else limit)
                 return HistoryView(rows)
@@ -266,7 +297,7 @@ class Noodle:
 
         store = releases_of(self._home)
         known = by_name(store)
-        with self._read() as (_, world):
+        with self._read("components") as (_, world):
             rows = reading.component_rows(world, known)
         found = tuple(row for row in rows if name in (None, row.name))
         if name is not None and not found:
@@ -315,7 +346,7 @@ class Noodle:
         """
         from noodle_engine.execute.answers.verifying import verified_view
 
-        with self._read() as (_, world):
+        with self._read("verify") as (_, world):
             if name is not None and name not in world.components:
                 raise NothingInstalled(name)
             names = sorted(world.components) if name is None else [name]
@@ -325,7 +356,7 @@ class Noodle:
         """The kept old versions, oldest first. Raises NothingInstalled for a name that has none."""
         from noodle_engine.execute.retention import point_row
 
-        with self._read() as (_, world):
+        with self._read("points") as (_, world):
             known = {*world.components, *(point.component for point in world.points)}
             if name is not None and name not in known:
                 raise NothingInstalled(name)
@@ -351,7 +382,7 @@ class Noodle:
         from noodle_engine.execute.retention import expired, point_row
 
         settings = self._settled().must()
-        with self._read() as (_, world):
+        with self._read("collect") as (_, world):
             gone = expired(
                 world,
                 points_max=settings.whole("runtime_upgrade.rollback.max_rollback_points"),
@@ -381,7 +412,7 @@ class Noodle:
         self, upgrade_id: str | None = None, *, start: int = 1, stop: int | None = None
     ) -> Iterator[AuditEntry]:
         """Records as sentences with their fields: of one upgrade, or all from `start`."""
-        with self._read() as (journal, world):
+        with self._read("audit_show") as (journal, world):
             if upgrade_id is None:
                 yield from reading.audit_entries(journal.read(start, stop))
             else:
@@ -393,7 +424,7 @@ class Noodle:
 
         Raises UpgradeUnknown for an id that the journal does not have.
         """
-        with self._read_live() as (journal, live):
+        with self._read_live("audit_replay") as (journal, live):
             only = upgrade_id
             if only is not None:
                 only = reading.find_upgrade(journal, live.world, only).id
@@ -405,7 +436,7 @@ class Noodle:
         """Plan an upgrade to `wanted` (NAME@VERSION). Changes nothing."""
         from noodle_engine.execute.answers.plans import plan_view
 
-        with self._read() as (journal, world):
+        with self._planning(), self._read("plan") as (journal, world):
             planned = self._planner(journal, world, take_over=take_over).forward(wanted, remove)
         return plan_view(planned)
 
@@ -413,7 +444,7 @@ class Noodle:
         """Plan the way back to a kept old version. Changes nothing."""
         from noodle_engine.execute.answers.plans import plan_view
 
-        with self._read() as (journal, world):
+        with self._planning(), self._read("plan_back") as (journal, world):
             planned = self._planner(journal, world).back(name, to)
         return plan_view(planned)
 
@@ -441,7 +472,7 @@ class Noodle:
         options = adoption_options(
             path, layout=layout, mutable=mutable, unmanaged=unmanaged, immutable=immutable
         )
-        with self._read() as (journal, world):
+        with self._planning(), self._read("plan_adoption") as (journal, world):
             planner = self._planner(journal, world, take_over=take_over)
             return plan_view(planner.adopt(wanted, path, "directory", options))
 
@@ -453,9 +484,18 @@ class Noodle:
         """
         from noodle_engine.execute.answers.plans import plan_view
 
-        with self._read() as (journal, world):
+        with self._planning(), self._read("plan_repair") as (journal, world):
             attributes = reading.installed_attributes(journal, world, name)
             return plan_view(self._planner(journal, world).repair(name, attributes))
+
+    @contextlib.contextmanager
+    def _planning(self) -> Iterator[None]:
+        """Tell what is refused inside."""
+        try:
+            yield
+        except NoodleError as failure:
+            self._tell_refusal("plan", failure)
+            raise
 
     def _planner(
         self, journal: reading.JournalReader, world: Fold, *, take_over: bool = False
@@ -759,7 +799,7 @@ class Noodle:
 
     def forget(self, name: str) -> ComponentsView:
         """Stop knowing what is installed under a name; its target stays as it is."""
-        with self._read() as (_, world):
+        with self._read("forget") as (_, world):
             if name not in world.components:
                 raise NothingInstalled(name)
         self._note("component.forgotten", f"{name} is forgotten", {"component": name})

@@ -39,6 +39,7 @@ __all__ = [
     "remove_empty_folder",
     "remove_folder",
     "rename_noreplace",
+    "shift_aside",
     "unlink_quietly",
 ]
 
@@ -112,6 +113,21 @@ def unlink_quietly(path: Path) -> bool:
         except FileNotFoundError:
             return False
     return True
+
+
+def shift_aside(path: Path, kept: int) -> None:
+    """Give a file the name `NAME.1`, which becomes `NAME.2`, up to `kept`; the oldest goes.
+
+    For files that can be lost: nothing is durable on return. Raises DiskError.
+    """
+    with explained("put aside", path):
+        for number in range(kept, 0, -1):
+            older = path.with_name(f"{path.name}.{number}")
+            newer = path if number == 1 else path.with_name(f"{path.name}.{number - 1}")
+            try:
+                os.rename(newer, older)
+            except FileNotFoundError:
+                continue
 
 
 def make_link(path: Path, text: str) -> None:

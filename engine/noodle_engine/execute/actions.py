@@ -59,7 +59,8 @@ class Performer:
     `restore_source` finds the payload of a component's old version, if any is
     kept. `command_locks` gives the target locks that a command inherits, and frees
     them once its end is known. `stop` ends a forward step; `hurry` only ends
-    waiting between health checks.
+    waiting between health checks. `failed` is told of each exception that a step
+    ended with.
     """
 
     log_id: str
@@ -71,6 +72,7 @@ class Performer:
     stop: threading.Event = field(default_factory=threading.Event)
     hurry: threading.Event = field(default_factory=threading.Event)
     progress: Callable[[str, int, int], None] = lambda _step, _done, _total: None
+    failed: Callable[[str, BaseException], None] = lambda _step, _failure: None
 
     def probe(self, upgrade: Upgrade, action: Probe) -> Probed:
         """Look how far a step in doubt came. A hook cannot be probed: it runs again.
@@ -97,6 +99,7 @@ class Performer:
         output: str | None = None
         foreign: str | None = None
         hold: HoldReason | None = None
+        raised: Exception | None = None
         try:
             if action.step.name.value in _HOOKS:
                 error, output, hold = self._hook(upgrade, action)
@@ -107,15 +110,22 @@ class Performer:
         except RecordingFailed as failure:
             raise failure.cause_of_it from failure
         except ChildStays as failure:
+            raised = failure
             error, hold = f"{failure.problem}; {failure.remedy}", HoldReason.FAILURE_KEPT
         except ForeignFound as found:
+            raised = found
             error, foreign = str(found), found.found
         except NoodleError as failure:
+            raised = failure
             error = f"{failure.problem} ({failure.cause}); {failure.remedy}"
         except OSError as failure:
+            raised = failure
             error = f"{failure.strerror or failure}: {failure.filename or action.step.component}"
         except Exception as failure:  # noqa: BLE001 - a kind of a third party may raise anything
+            raised = failure
             error = f"{action.step.id} failed with {failure!r}"
+        if raised is not None:
+            self.failed(action.step.id, raised)
         return StepResult(
             step=action.step.id,
             key=action.key,

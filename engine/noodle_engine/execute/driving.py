@@ -246,6 +246,7 @@ class Driving:
             stop=self._control.stop,
             hurry=self._control.hurry,
             progress=Telling(self._engine.tell, self._upgrade, time.monotonic),
+            failed=lambda step, failure: self._engine.failed(self._upgrade, step, failure),
         )
 
     @contextlib.contextmanager

@@ -70,6 +70,12 @@ __all__ = ["Engine", "Heard", "kind_of"]
 TIMER_RETRY_MS = 5_000
 """When a deadline that could not be recorded is told again."""
 
+Around = Callable[[Upgrade, Values], AbstractContextManager[object]]
+"""What surrounds the driving of an upgrade, in its thread."""
+Failed = Callable[[str, str | None, BaseException], None]
+"""Is told of each failure: the upgrade, its step (None: it is the engine's own), and what it was.
+It must not raise, nor wait."""
+
 _KINDS: dict[str, Kind] = {kind.label: kind for kind in Kind}
 
 
@@ -121,6 +127,8 @@ class Engine:
         self._read_settings: tuple[Mapping[str, Any], Values] | None = None
         self._settings_now: Values | None = None
         self._unused_key = ("", 0)
+        self.around: Around = lambda _upgrade, _settings: contextlib.nullcontext()
+        self.failed: Failed = lambda _upgrade, _step, _failure: None
         self._leaving = False
         self._state = threading.Condition(threading.RLock())
         self._timers = Timers(clock.now_ms, self._timer_due)
@@ -444,6 +452,7 @@ class Engine:
                     self._drive(runner, actor, resumed=resumed)
             except BaseException as failure:  # noqa: BLE001 - the waiting caller raises it
                 runner.failure = failure
+                self.failed(runner.upgrade, None, failure)
             with self._state:
                 goes_on = self._has_more(runner)
                 if goes_on:
@@ -517,13 +526,15 @@ class Engine:
         return read[1]
 
     def _drive(self, runner: _Runner, actor: str, *, resumed: bool) -> None:
+        upgrade = self.open_upgrade(runner.upgrade)
         driving = Driving(self, runner.upgrade, actor, runner.control)
-        try:
-            action = driving.begin(resumed=resumed, take_over=runner.take_over)
-            while action is not None:
-                action = driving.record(driving.perform(action))
-        finally:
-            driving.close()
+        with self.around(upgrade, self.settings_of(upgrade)):
+            try:
+                action = driving.begin(resumed=resumed, take_over=runner.take_over)
+                while action is not None:
+                    action = driving.record(driving.perform(action))
+            finally:
+                driving.close()
 
     def _timer_due(self, upgrade: str, timer: str) -> None:
         """Tell a deadline to the upgrade; one that nobody drives hears it when it is taken up."""

@@ -6,13 +6,14 @@ whichever way it was asked.
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from noodle_engine.execute.answers import reading
 from noodle_engine.execute.answers.views import CollectedView, UpgradeView
@@ -40,13 +41,19 @@ from noodle_engine.machine.plan import Plan
 from noodle_engine.machine.records import Noted
 from noodle_engine.machine.states import Direction, OnCrash, Release
 from noodle_engine.registry.release import Release as Registered
-from noodle_policies.settings.values import nested, value_text, values_hash
+from noodle_journal.errors import NoodleError
+from noodle_policies.settings.values import Values, nested, value_text, values_hash
+
+if TYPE_CHECKING:
+    from noodle_engine.execute.observing.observer import Observer
 
 __all__ = ["Operations", "heard_object"]
 
 POLL_S = 0.05
 NOTES = frozenset({"component.forgotten", "journal.taken_over"})
 
+_Given = ParamSpec("_Given")
+_Made = TypeVar("_Made")
 Hear = Callable[[Heard], None]
 Watch = Callable[[StepProgress], None]
 
@@ -70,24 +77,57 @@ def heard_object(heard: Heard) -> JsonObject:
     }
 
 
+def _refusals_told(method: Callable[_Given, _Made]) -> Callable[_Given, _Made]:
+    """An operation whose refusals its object's observer is told of."""
+
+    @functools.wraps(method)
+    def told(*given: _Given.args, **named: _Given.kwargs) -> _Made:
+        try:
+            return method(*given, **named)
+        except NoodleError as failure:
+            operations = given[0]
+            assert isinstance(operations, Operations)
+            operations.tell_refusal(method.__name__, str(named.get("actor", "")), failure)
+            raise
+
+    return told
+
+
 class Operations:
     """The operations on one engine."""
 
     def __init__(
-        self, engine: Engine, environment: Mapping[str, str], options: Options = ()
+        self,
+        engine: Engine,
+        environment: Mapping[str, str],
+        options: Options = (),
+        observer: Observer | None = None,
     ) -> None:
+        """`observer` is told of each refusal, and may refuse to go forward unlogged."""
         self._engine = engine
+        self._observer = observer
         self.reloading = Reloading(
             engine.home,
             environment,
             options,
             record=lambda change: engine.append([change], actor="engine"),
-            take=engine.take_settings,
+            take=self._take_settings,
         )
 
     def _settled(self) -> Settled:
         return self.reloading.look()
 
+    def _take_settings(self, settings: Values) -> None:
+        self._engine.take_settings(settings)
+        if self._observer is not None:
+            self._observer.obey(settings)
+
+    def tell_refusal(self, operation: str, actor: str, failure: NoodleError) -> None:
+        """Tell the observer that something was refused, and nothing changed."""
+        if self._observer is not None:
+            self._observer.refused(operation, actor, failure)
+
+    @_refusals_told
     def apply(
         self,
         plan: Plan,
@@ -104,7 +144,7 @@ class Operations:
         before, and step check looks at them again, once they are locked.
 
         Raises RequestMalformed for a plan that is none, PlanStale if the world
-        moved, PlanOfOtherHome, UpgradesDisabled, RollbackDisabled, ComponentBusy,
+        moved, LogUnwritable, PlanOfOtherHome, UpgradesDisabled, RollbackDisabled, ComponentBusy,
         TargetsOverlap, RequestRefused; then nothing was recorded.
         """
         engine = self._engine
@@ -115,6 +155,8 @@ class Operations:
         if plan.direction is Direction.FORWARD:
             if not settled.must().switch("runtime_upgrade.enabled"):
                 raise UpgradesDisabled
+            if self._observer is not None:
+                self._observer.must()
         elif settled.values and not settled.values.switch("runtime_upgrade.rollback.enabled"):
             raise RollbackDisabled
         if plan.home != engine.journal.log_id:
@@ -136,6 +178,7 @@ class Operations:
             take_over=take_over,
         )
 
+    @_refusals_told
     def resume(
         self,
         upgrade: str | None,
@@ -164,12 +207,14 @@ class Operations:
             taken.append(one)
         return taken
 
+    @_refusals_told
     def abort(self, upgrade: str, *, actor: str) -> str:
         """Turn an upgrade back. Returns its id."""
         found = reading.find_upgrade(self._engine.journal, self._engine.world, upgrade)
         self._engine.abort(found.id, actor=actor)
         return found.id
 
+    @_refusals_told
     def note(self, code: str, text: str, data: Mapping[str, str], *, actor: str) -> None:
         """Record one of the notes that commands write."""
         if code not in NOTES:
@@ -183,6 +228,7 @@ class Operations:
                         raise ComponentBusy(name, one.id)
             self._engine.append([Noted(code, text, dict(data))], actor=actor)
 
+    @_refusals_told
     def register(self, token: str, *, actor: str) -> None:
         """Record that a prepared release is known, then give it its name.
 
@@ -201,6 +247,7 @@ class Operations:
         with self._engine.alone():
             self._engine.releases.publish(token, record=record)
 
+    @_refusals_told
     def collect(self, *, actor: str) -> CollectedView:
         """Drop the kept old versions that the settings no longer keep. See `retention`.
 

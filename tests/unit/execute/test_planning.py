@@ -43,11 +43,11 @@ def planned(noodle: Noodle, *wanted: str) -> Plan:
 
 
 def everything(folder: Path) -> dict[str, str]:
-    """All files below a folder but what SQLite keeps for readers, by their content."""
+    """All files below a folder but what SQLite keeps for readers, and logs, by their content."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.endswith(("-shm", "-wal"))
+        if path.is_file() and not path.name.endswith(("-shm", "-wal", ".log"))
     }
 
 

@@ -11,14 +11,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from noodle_engine.disk.failures import LockHeld
-from noodle_engine.disk.locks import lock_file, lock_holder
+from noodle_engine.disk.locks import FileLock, lock_file, lock_holder
 from noodle_engine.execute.engine import Engine
 from noodle_engine.execute.home.layout import Home
 from noodle_engine.execute.home.opening import open_engine
 from noodle_engine.execute.home.service import Client, Peer, Server
 from noodle_engine.execute.home.settings import Options
+from noodle_engine.execute.observing.observer import Observer, observer_of
 from noodle_engine.execute.operations import Operations
 from noodle_engine.machine.records import Access
+from noodle_journal.errors import NoodleError
 
 __all__ = ["Holder", "client_of", "take"]
 
@@ -29,10 +31,19 @@ class Holder:
     """A held home."""
 
     def __init__(
-        self, home: Home, engine: Engine, environment: Mapping[str, str], options: Options = ()
+        self,
+        home: Home,
+        engine: Engine,
+        environment: Mapping[str, str],
+        options: Options,
+        observer: Observer,
     ) -> None:
         self.engine = engine
-        self.operations = Operations(engine, environment, options)
+        self.observer = observer
+        engine.around, engine.failed = observer.around, observer.failed
+        engine.listen(observer.hear)
+        observer.held(engine.world.upgrades.values())
+        self.operations = Operations(engine, environment, options, observer)
         self._server = Server(
             home.socket_file,
             home.path.stat().st_uid,
@@ -75,6 +86,8 @@ class Holder:
             self.engine.drain()
         finally:
             self.engine.close()
+            self.observer.released()
+            self.observer.close()
 
 
 def _leads_back(permission: str, arguments: Mapping[str, Any]) -> bool:
@@ -95,11 +108,29 @@ def take(
         lock = lock_file(home.lock_file, wait_ms_max=LOCK_WAIT_MS_MAX)
     except LockHeld:
         return None
-    engine = open_engine(home, lock, environment, options, adopt=adopt)
+    observer = _observer(home, environment, options, lock)
     try:
-        return Holder(home, engine, environment, options)
+        engine = open_engine(home, lock, environment, options, adopt=adopt)
+    except NoodleError as failure:
+        observer.refused("open", "engine", failure)
+        observer.close()
+        raise
+    try:
+        return Holder(home, engine, environment, options, observer)
     except BaseException:
         engine.close()
+        observer.close()
+        raise
+
+
+def _observer(
+    home: Home, environment: Mapping[str, str], options: Options, lock: FileLock
+) -> Observer:
+    """Who tells of the engine to come. The lock is released if that fails."""
+    try:
+        return observer_of(home, environment, options)
+    except BaseException:
+        lock.release()
         raise
 
 

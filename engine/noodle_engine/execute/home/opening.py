@@ -49,11 +49,20 @@ def master_key_of(home: Home, environment: Mapping[str, str], settled: Settled) 
 
 
 def open_reader(
-    home: Home, environment: Mapping[str, str], options: Options = ()
+    home: Home,
+    environment: Mapping[str, str],
+    options: Options = (),
+    *,
+    found: Callable[[Settled], None] = lambda _settled: None,
 ) -> tuple[Reader, Callable[[], Live]]:
-    """A reader of the journal, and the fold as of one moment (made when asked for)."""
+    """A reader of the journal, and the fold as of one moment (made when asked for).
+
+    `found` is told the settings that it is read under.
+    """
     home.check()
-    key = master_key_of(home, environment, settle(home, environment, options))
+    settled = settle(home, environment, options)
+    key = master_key_of(home, environment, settled)
+    found(settled)
     reader = Reader(home.path, master_key=key)
 
     return reader, lambda: live_of(reader.load())

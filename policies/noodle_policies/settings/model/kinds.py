@@ -11,6 +11,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Strict, StringConstraints, WithJsonSchema
 
+from noodle_policies.settings.sizes import SIZE_FORM
+
 __all__ = [
     "ABSOLUTE",
     "BELOW",
@@ -40,7 +42,6 @@ __all__ = [
     "Window",
     "Windows",
     "Zone",
-    "size_bytes",
 ]
 
 LIST_LENGTH_MAX: Final = 1024
@@ -74,7 +75,7 @@ _SEMVER: Final = (
 )
 _COMPARISON: Final = rf"[ \t]*(?:==|!=|>=|<=|>|<|=|\^|~)?[ \t]*{_SEMVER}[ \t]*"
 
-SIZE: Final = rf"^[1-9][0-9]{{0,11}}(?:KB|MB|GB){_END}"
+SIZE: Final = rf"^{SIZE_FORM}{_END}"
 CLOCK: Final = rf"^(?:{_TIME}|24:00){_END}"
 WINDOW: Final = rf"^({_TIME})-(?!\1{_END})(?:{_TIME}|24:00){_END}"
 ZONE: Final = rf"^[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*{_END}"
@@ -85,16 +86,8 @@ ABSOLUTE: Final = rf"^/[^\x00-\x1f]*{_END}"
 BELOW: Final = rf"^(?!/)(?!(?:[^/]*/)*\.\.(?:/|{_END}))[^\x00-\x1f]+{_END}"
 ENTRY: Final = rf"^[A-Za-z0-9][A-Za-z0-9_-]{{0,62}}{_END}"
 
-_UNITS: Final = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
 ZONE_FORMAT: Final = "iana-timezone"
 """The format of a zone's name in the schema: which zones there are, each machine knows."""
-
-
-def size_bytes(text: str) -> int:
-    """How many bytes a size is. `MB` is 10^6 bytes. Raises ValueError."""
-    if not re.match(SIZE, text):
-        raise ValueError("a size is a whole number with KB, MB or GB, as 100MB")
-    return int(text[:-2]) * _UNITS[text[-2:]]
 
 
 def _text(pattern: str, words: str, *, length_max: int = TEXT_LENGTH_MAX, **schema: Any) -> Any:

@@ -16,6 +16,7 @@ from noodle_policies.settings.model.section import (
 
 __all__ = ["Debug", "Diagnostics"]
 
+_LOGS: Final = "noodle_engine.observe.options"
 _DIAGNOSTICS: Final = "diagnostics.enabled"
 _HEALTH: Final = "diagnostics.health_checks.enabled"
 _SYSTEM: Final = "diagnostics.system_info.enabled"
@@ -29,12 +30,14 @@ class Debug(Section):
         False,
         "Whether everything is logged at DEBUG, whatever debug.log_level says",
         live=True,
+        reader=_LOGS,
         variables="NOODLE_DEBUG",
     )
     log_level: LogLevel = choice(
         "INFO",
         "From which level on lines are logged",
         live=True,
+        reader=_LOGS,
         variables="NOODLE_LOG_LEVEL",
     )
     log_file: AbsolutePath = text(
@@ -43,23 +46,27 @@ class Debug(Section):
         "the log goes to the home's logs folder, which is said once",
         bounds="an absolute path",
         live=True,
+        reader=_LOGS,
     )
     max_log_size: Size = text(
         "100MB",
         "How large the log may become before it is rotated (MB is 10^6 bytes)",
         bounds="a whole number with KB, MB or GB",
         live=True,
+        reader=_LOGS,
     )
     log_rotation: bool = switch(
         True,
         "Whether a full log is put aside and a new one begun. Off: it stops at its size, with a "
         "warning",
         live=True,
+        reader=_LOGS,
     )
     stack_traces: bool = switch(
         False,
         "Whether the log holds tracebacks of failures; an error in production",
         live=True,
+        reader=_LOGS,
     )
     performance_profiling: bool = switch(
         False,

@@ -22,6 +22,7 @@ __all__ = ["Encryption", "SecureCommunication", "Security"]
 _AUTHENTICATION: Final = "security.authentication.required"
 _AUTHORIZATION: Final = "security.authorization.required"
 _ROLES: Final = "security.authorization.role_based_access"
+_LOGS: Final = "noodle_engine.observe.options"
 _AUDIT: Final = "security.audit_logging.enabled"
 _ENCRYPTION: Final = "encryption.enabled"
 _COMMUNICATION: Final = "secure_communication.enabled"
@@ -106,24 +107,28 @@ class AuditLogging(Section):
         True,
         "Whether the audit log is written",
         live=True,
+        reader=_LOGS,
     )
     log_level: LogLevel = choice(
         "INFO",
         "What the audit log holds: WARNING denials and failures, INFO every change, DEBUG reads "
         "as well",
         live=True,
+        reader=_LOGS,
         rests_on=_AUDIT,
     )
     log_retention_days: int = days(
         90,
         "How old files of the audit log, and readable epochs of the journal, may become",
         live=True,
+        reader=_LOGS,
         rests_on=_AUDIT,
     )
     log_format: Literal["json", "text"] = choice(
         "json",
         "How the lines of the audit log are written",
         live=True,
+        reader=_LOGS,
         rests_on=_AUDIT,
     )
     include_sensitive_data: bool = switch(
@@ -131,6 +136,7 @@ class AuditLogging(Section):
         "Whether names, paths and reasons stand in the audit log as they are. Off: as keyed "
         "digests. Secrets never stand there",
         live=True,
+        reader=_LOGS,
         rests_on=_AUDIT,
     )
 

@@ -1,0 +1,175 @@
+"""The log of the engine: for who wants to know what it does, and why it failed.
+
+Owns which lines are written, where, and in which form: JSON in a file, text on a terminal.
+It tells what is in the journal already, or what passes away; nobody waits for it, and that
+it cannot be written stops no upgrade.
+
+Laws
+O1. Telling a line takes no lock of a file, no disk, and raises nothing.
+O2. A log that somebody chose and that cannot be written is a failure before anything is
+    changed; the default one gives way to the home's.
+O3. A traceback is in the file only, and only where debug.stack_traces is on.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from noodle_engine.observe.failures import LogUnwritable
+from noodle_engine.observe.files import FULL, LineFile
+from noodle_engine.observe.lines import Line, as_json, as_text
+from noodle_engine.observe.options import FALLBACK_NAME, LogOptions
+from noodle_engine.observe.queue import Later
+from noodle_engine.observe.secrets import Redactor
+
+__all__ = ["UPGRADE_LOGGERS", "Logs", "opened_log"]
+
+UPGRADE_LOGGERS: Final = "upgrade"
+"""The loggers of upgrades: this one, and those whose names begin with it and a dot."""
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def opened_log(options: LogOptions, folder: Path) -> tuple[LineFile | None, LogUnwritable | None]:
+    """The log, opened: where the options say, else in `folder`; and why it is not where wanted.
+
+    None for the log if neither can be written.
+    """
+    failure: LogUnwritable | None = None
+    for path in (options.path, folder / FALLBACK_NAME):
+        made = LineFile(
+            path, bytes_max=options.bytes_max, rotate=options.rotate, full=_full_line(options)
+        )
+        try:
+            made.open()
+        except OSError as error:
+            cause = error.strerror or str(error)
+            failure = failure or LogUnwritable(path=str(path), cause=cause.lower())
+        else:
+            return made, failure
+    return None, failure
+
+
+def _full_line(options: LogOptions) -> bytes:
+    text = (
+        f"the log has its size of {options.bytes_max} bytes and debug.log_rotation is off: "
+        "nothing more is logged"
+    )
+    return as_json(Line("log", logging.WARNING, FULL, text, _wall_ms()), Redactor(), os.getpid())
+
+
+class Logs:
+    """The log of one home, in this process. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        options: LogOptions,
+        folder: Path,
+        later: Later,
+        redactor: Redactor,
+        *,
+        warn: Callable[[str], None] = lambda _text: None,
+        now_ms: Callable[[], int] = _wall_ms,
+    ) -> None:
+        """`folder` is that of the home's logs. `warn` tells a person at the command, once."""
+        self._folder = folder
+        self._later = later
+        self._redactor = redactor
+        self._warn = warn
+        self._now_ms = now_ms
+        self._pid = os.getpid()
+        self._file: LineFile | None = None
+        self._warned = False
+        self._lost = 0
+        self.failure: LogUnwritable | None = None
+        self.options = options
+        self._take(options)
+
+    @property
+    def path(self) -> Path | None:
+        """Where the log is; None if nowhere."""
+        return None if self._file is None else self._file.path
+
+    def obey(self, options: LogOptions) -> None:
+        """Go on with other options. Lines that were told before are written as they were."""
+        if options != self.options:
+            self.options = options
+            self._later.do(lambda: self._take(options))
+
+    def _take(self, options: LogOptions) -> None:
+        earlier, self._file = self._file, None
+        if earlier is not None:
+            earlier.close()
+        self._warned = False
+        self._file, failure = opened_log(options, self._folder)
+        self.failure = failure if options.by_hand else None
+        told = self.wants("log", logging.INFO)
+        if told and failure is not None and self._file is not None and self._file.is_new:
+            text = f"{failure.problem} ({failure.cause}): it is here instead"
+            self.write_now(Line("log", logging.INFO, "log.moved", text, self._now_ms()))
+
+    def wants(self, logger: str, level: int) -> bool:
+        """Whether a line of that logger and level is written."""
+        ours = logger.partition(".")[0] == UPGRADE_LOGGERS
+        return level >= (self.options.upgrade_level if ours else self.options.level)
+
+    def tell(self, line: Line) -> None:
+        """Write a line, later (law O1)."""
+        if self.wants(line.logger, line.level):
+            self._later.do(lambda: self.write_now(line))
+
+    def say(
+        self,
+        logger: str,
+        level: int,
+        event: str,
+        text: str,
+        *,
+        upgrade: str | None = None,
+        fields: Mapping[str, Any] | None = None,
+        failure: BaseException | None = None,
+    ) -> None:
+        """Write a line that no record stands for, with the traceback of a failure (law O3)."""
+        if self.wants(logger, level):
+            trace = None
+            if failure is not None and self.options.traces:
+                trace = "".join(traceback.format_exception(failure))
+            self.tell(
+                Line(logger, level, event, text, self._now_ms(), upgrade, None, fields or {}, trace)
+            )
+
+    def write_now(self, line: Line) -> None:
+        """Write a line; only from the thread that tells."""
+        file = self._file
+        if file is None:
+            return
+        form = as_text if file.is_terminal else as_json
+        self._lost += self._later.take_lost()
+        if self._lost:
+            text = f"{self._lost} lines before this one could not be written"
+            lost = Line("log", logging.WARNING, "log.lost", text, self._now_ms())
+            if file.write(form(lost, self._redactor, self._pid)):
+                self._lost = 0
+        line = line if self.options.traces else replace(line, trace=None)
+        if file.write(form(line, self._redactor, self._pid)):
+            return
+        if file.is_full:
+            if not self._warned:
+                self._warned = True
+                self._warn(f"the log {file.path} is full, and debug.log_rotation is off")
+            return
+        self._lost += 1
+
+    def close(self) -> None:
+        """Close the log. What was told and not written is lost: the caller flushes first."""
+        if self._file is not None:
+            self._file.close()
