@@ -4,12 +4,15 @@ Laws held here
 S1  a higher layer beats a lower one; layering is associative
 S2  the order of the sources of one layer does not matter; twins have one value
 S4  resolving what was resolved changes nothing
+X1  explain agrees with what is shown and in force, for every key
+C1  any file that the schema takes loads; what it refuses, the loader refuses, at the same key
 W1  what is in force was made of one whole file of each, through any storm of writes
 W3  and is in the journal, once
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import random
@@ -26,16 +29,23 @@ from noodle_engine import Noodle
 from noodle_engine.execute.home.layout import Home
 from noodle_engine.execute.home.reloading import Reloading
 from noodle_engine.machine.records import ConfigChanged
-from noodle_policies.settings.failures import SettingsInvalid
+from noodle_policies.settings.explaining import Explanation, explain
+from noodle_policies.settings.failures import ProblemKind, SettingsInvalid
 from noodle_policies.settings.model.catalogue import catalogue
 from noodle_policies.settings.reading.files import FILES, FileRead, Inputs
 from noodle_policies.settings.resolving import Resolution, resolve
+from noodle_policies.settings.showing import settings_view
 from noodle_policies.settings.values import Values
 from tests.breadth import sampled
 from tests.laws.legal_values import legal_values, nested, other_value
 from tests.memory import room
+from tests.unit.policies.settings.test_schema import (
+    refused_by_loader,
+    refused_by_schema,
+    validator_of_settings,
+)
 
-EXAMPLES = sampled(200)
+EXAMPLES = sampled(100)
 LAYERS = ("home", "folder", "environment")
 Said = dict[str, Any]
 SWITCHES = set(catalogue().switches)
@@ -187,6 +197,89 @@ def test_every_key_can_be_set_in_every_layer(layer: str) -> None:
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
+
+
+# -- what is explained, and what the schema takes -----------------------------------------
+
+
+@settings(max_examples=sampled(16), deadline=None)
+@given(saids, saids, saids)
+def test_explain_agrees_with_show_for_every_key(low: Said, high: Said, variables: Said) -> None:
+    """X1: one value, and of all that was said exactly one counts."""
+    texts = {f"NOODLE_{name}": text for name, one in variables.items() if (text := written(one))}
+    found = resolved(low, high, variables=texts)
+    shown = settings_view(found)
+    for name, value in found.values.items():
+        told = explain(name, found)
+        assert isinstance(told, Explanation)
+        inner: Any = {**shown.settings, **shown.own}
+        for part in name.split("."):
+            inner = inner[part]
+        assert told.value == inner == value, name
+        counting = [one for one in told.said if one.counts]
+        if told.kind != KIND_OF_MAPPINGS:
+            assert [one.value for one in counting] == [value], name
+            assert counting[0].layer == layer_of(found, name), name
+        assert (told.inert is None) == (name not in found.inert)
+
+
+KIND_OF_MAPPINGS = "mapping"
+
+
+def layer_of(found: Resolution, name: str) -> str:
+    chosen = found.chosen.get(name)
+    return "default" if chosen is None else chosen.layer.name.lower()
+
+
+WRONG = [None, True, -1, 0, 0.5, 1e300, 10**30, "", "one", "7 MB", [], ["one", ""], {}, {"x": 1}]
+"""What may be legal for one key and is wrong for most."""
+STRANGE = ["", "enabledd", "a b", "policies", "x" * 99, "\u00e9"]
+files: st.SearchStrategy[Said] = st.lists(
+    st.sampled_from(sorted(catalogue().keys)).flatmap(
+        lambda name: st.tuples(
+            st.one_of(
+                st.just(name),
+                st.just(name.rpartition(".")[0]),
+                st.sampled_from(STRANGE).map(lambda last: f"{name.rpartition('.')[0]}.{last}"),
+            ),
+            st.one_of(st.sampled_from(legal_values(name)), st.sampled_from(WRONG)),
+        )
+    ),
+    max_size=6,
+).map(dict)
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(files)
+def test_the_schema_and_the_loader_refuse_the_same_keys(drawn: Said) -> None:
+    """C1. What needs more than one key (a switch, a twin) is no matter of a schema."""
+    content: dict[str, Any] = {}
+    for name, value in drawn.items():
+        put_into(content, name.split("."), value)
+    refused = refused_by_schema(VALIDATOR, content)
+    assert refused_by_loader(content) == refused
+    found = Inputs(("a",), (FileRead("a/noodle.json", "a", json.dumps(content).encode()),), {})
+    beyond = {ProblemKind.DEPENDENCY, ProblemKind.CONSISTENCY}
+    try:
+        resolve(found)
+        kinds: set[ProblemKind] = set()
+    except SettingsInvalid as error:
+        kinds = {problem.kind for problem in error.problems}
+    assert bool(kinds - beyond) == bool(refused)
+
+
+VALIDATOR = validator_of_settings()
+
+
+def put_into(content: dict[str, Any], way: Sequence[str], value: object) -> None:
+    """Set a value, unless one that is no object stands on the way to it."""
+    inner = content
+    for part in way[:-1]:
+        below = inner.setdefault(part, {})
+        if not isinstance(below, dict):
+            return
+        inner = below
+    inner[way[-1]] = copy.deepcopy(value)
 
 
 # -- a storm of writes ------------------------------------------------------------------

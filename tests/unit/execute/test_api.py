@@ -389,7 +389,10 @@ def test_the_resident_engine_takes_up_what_is_open_and_ends_when_it_is_told(site
 # -- settings -------------------------------------------------------------------
 
 
-def test_with_broken_settings_only_going_forward_is_refused(site: Site) -> None:
+@pytest.mark.parametrize("broken", ["file", "variable"])
+def test_with_broken_settings_only_going_forward_is_refused(
+    site: Site, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Promise 7: resume, abort, rollback, status and audit work on what is journaled."""
     for name, version in (("web", "1.0"), ("web", "1.1"), ("app0", "1.0"), ("app1", "1.0")):
         site.release(name, f"{version}.0")
@@ -397,7 +400,11 @@ def test_with_broken_settings_only_going_forward_is_refused(site: Site) -> None:
         noodle.apply(["web@1.0.0"])
         noodle.apply(["web@1.1.0"])
     left_pending(site, "app0", "app1")
-    site.settings(BROKEN_SETTINGS)
+    if broken == "file":
+        site.settings(BROKEN_SETTINGS)
+    else:
+        monkeypatch.setenv("NOODLE_MAX_CONCURRENT_UPGRADES", "many")
+        monkeypatch.setenv("NOODLE_RUNTIME_UPGRADE_ENABLE", "1")
     with site.open() as noodle:
         one, two = noodle.status().open
         with pytest.raises(SettingsRefused) as refused:

@@ -42,13 +42,17 @@ TEXTS: tuple[str, ...] = (
 NESTED: tuple[object, ...] = ([], {}, ["x"], ["x", "x"], [1], [None], ["monday"], {"a": 1}, [{}])
 
 
-@pytest.fixture(scope="module")
-def validator() -> Draft202012Validator:
+def validator_of_settings() -> Draft202012Validator:
     schema = settings_schema()
     Draft202012Validator.check_schema(schema)
     formats = FormatChecker(())
     formats.checks(ZONE_FORMAT, (KeyError, ValueError, OSError))(known_zone)
     return Draft202012Validator(schema, format_checker=formats)
+
+
+@pytest.fixture(scope="module")
+def validator() -> Draft202012Validator:
+    return validator_of_settings()
 
 
 def known_zone(text: object) -> bool:
