@@ -14,6 +14,8 @@ from noodle_engine.cli.pages.__main__ import PAGES
 from noodle_engine.cli.pages.answers import ANSWERS
 from noodle_engine.cli.pages.commands import commands
 from noodle_engine.cli.pages.errors import failures
+from noodle_policies.settings.model.catalogue import catalogue
+from noodle_policies.settings.reading.files import KNOWN_VARIABLES
 
 REFERENCE: Final = Path(__file__).resolve().parents[3] / "docs" / "reference"
 
@@ -55,3 +57,8 @@ def test_every_exit_code_is_in_the_guide() -> None:
     guide = (REFERENCE.parent / "guide" / "exit-codes.md").read_text()
     rows = re.findall(r"^\| (\d+) \|", guide, re.MULTILINE)
     assert [int(row) for row in rows] == list(exits.ALL)
+
+
+def test_every_setting_and_variable_is_on_the_page() -> None:
+    rows = re.findall(r"^\| `([^`]+)` \|", (REFERENCE / "settings.md").read_text(), re.MULTILINE)
+    assert rows == [*catalogue().keys, *catalogue().variables, *KNOWN_VARIABLES]

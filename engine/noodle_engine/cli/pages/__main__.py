@@ -7,6 +7,7 @@ from pathlib import Path
 
 from noodle_engine.cli.pages.commands import commands_page
 from noodle_engine.cli.pages.errors import errors_page
+from noodle_engine.cli.pages.settings import settings_page
 from noodle_engine.cli.pages.shapes import shapes_page
 from noodle_engine.machine.diagram import machine_page
 from noodle_policies.settings.schema import schema_text
@@ -16,6 +17,7 @@ PAGES = {
     "cli.md": commands_page,
     "json.md": shapes_page,
     "machine.md": machine_page,
+    "settings.md": settings_page,
     "../../specs/settings.schema.json": schema_text,
 }
 
