@@ -229,6 +229,20 @@ def test_a_target_with_nothing_left_over_is_good(home: Path, target: Path) -> No
     assert look(home, "target", replace(FACTS, targets=[target])).ok is True
 
 
+def test_the_file_systems_of_targets_are_looked_at_too_each_once(
+    home: Path, tmp_path: Path
+) -> None:
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no other file system here")
+    targets = [tmp_path / "web", memory / "web", memory / "more"]
+    facts = replace(FACTS, targets=targets)
+    checks = examine(home, facts, machine=GOOD, clock=lambda: NOW)
+    found = [check.found for check in checks if check.name == "file_system"]
+    assert len(found) == 2
+    assert "/dev/shm" in found[1]
+
+
 def test_what_an_open_upgrade_staged_is_no_leftover(home: Path, target: Path) -> None:
     Place(target).next("OPEN").touch()
     facts = replace(FACTS, targets=[target])

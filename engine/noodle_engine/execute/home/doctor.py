@@ -14,6 +14,7 @@ D3. A check that is not good says what to do.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import sys
@@ -127,7 +128,22 @@ def examine(
         else:
             found.append(Check(name, ok=None, found=_NO_HOME, remedy="run `noodle init`"))
     found += (_answered("target", partial(_check_target, at, facts)) for at in facts.targets)
+    found += (
+        _answered("file_system", partial(_file_system_of, folder, block_devices))
+        for folder in _other_file_systems(home, facts.targets)
+    )
     return tuple(found)
+
+
+def _other_file_systems(home: Path, targets: Collection[Path]) -> list[Path]:
+    """One folder of targets for each file system that is not the home's."""
+    found: dict[int, Path] = {}
+    for folder in sorted({target.parent for target in targets}):
+        with contextlib.suppress(OSError):  # the target's own check says so
+            found.setdefault(folder.stat().st_dev, folder)
+    with contextlib.suppress(OSError):
+        found.pop(home.stat().st_dev, None)
+    return list(found.values())
 
 
 def _answered(name: str, look: Callable[[], Check]) -> Check:
@@ -324,6 +340,14 @@ def _check_target(path: Path, facts: Facts) -> Check:
             ok=False if staged and facts.open_upgrades is not None else None,
             found=f"{name}: beside it lies {', '.join((*staged, *foreign))}",
             remedy=f"`noodle rescue {name}` shows what each is; delete what you do not need",
+        )
+    space = free_space(path.parent)
+    if space.free_bytes < FREE_BYTES_MIN or space.free_inodes == 0:
+        return Check(
+            "target",
+            ok=None,
+            found=f"{name}: its file system has {space.free_bytes // (1 << 20)} MiB free",
+            remedy="free space or inodes there: old and new stand side by side in an upgrade",
         )
     return Check("target", ok=True, found=f"{name}: nothing left over")
 
