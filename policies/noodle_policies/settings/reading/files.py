@@ -25,6 +25,7 @@ __all__ = [
     "Inputs",
     "config_folder",
     "read_inputs",
+    "read_one",
 ]
 
 FILE_BYTES_MAX: Final = 1 << 20
@@ -160,6 +161,15 @@ def read_inputs(
         {name: value for name, value in variables.items() if name.startswith(PREFIX)},
         tuple(options),
     )
+
+
+def read_one(path: Path, variables: Mapping[str, str], *, user: int, group: int) -> Inputs:
+    """Read one settings file, whatever its name. One that is not there is refused."""
+    found = _read(path, str(path.parent), user, group)
+    if found is None:
+        found = FileRead(str(path), str(path.parent), b"", "it is not there")
+    named = {name: value for name, value in variables.items() if name.startswith(PREFIX)}
+    return Inputs((str(path.parent),), (found,), named)
 
 
 def _read(path: Path, layer: str, user: int, group: int) -> FileRead | None:
