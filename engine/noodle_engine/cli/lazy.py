@@ -84,6 +84,12 @@ def _add_settings(
         key, equals, text = one.partition("=")
         if not (key and equals):
             raise click.BadParameter(f"{one!r} is not KEY=VALUE", context, parameter)
+        # A wrong one is a wrong command, whatever the command would have made of it.
+        from noodle_policies.settings.reading.texts import read_options
+
+        _, problems = read_options([(key, text)])
+        if problems:
+            raise click.BadParameter(problems[0].text, context, parameter)
         if invocation is not None:
             invocation.options.append((key, text))
 

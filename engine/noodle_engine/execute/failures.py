@@ -226,7 +226,7 @@ class SettingsDiffer(_Refused):
         if more > 0:
             named[SETTINGS_NAMED_MAX:] = [f"and {more} more"]
         super().__init__(
-            problem="the process that holds the home has other settings: " + "; ".join(named),
+            problem="the process that holds the home has other settings: " + _each(named),
             cause="it would do this under its own; an option (--set), a variable or a file is "
             "not the same for it",
             remedy="give this command the same settings, or end that process (`noodle status` "

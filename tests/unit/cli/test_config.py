@@ -76,10 +76,17 @@ def test_every_layer_counts_and_an_option_most(
     }
 
 
-@pytest.mark.parametrize("words", [["--set", "debug.enabled"], ["--set", "=1"]])
-def test_an_option_that_sets_nothing_is_refused(words: list[str], run: Run) -> None:
-    code, answer = run("show", *words)
+@pytest.mark.parametrize(
+    "words", ["debug.enabled", "=1", "debug.enabld=1", "debug.enabled=maybe", "debug.log_level=x"]
+)
+def test_an_option_that_sets_nothing_is_refused_by_every_command(
+    words: str, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, answer = run("show", "--set", words)
     assert (code, answer["error"]["code"]) == (2, "usage")
+    for command in ("status", "rollback", "plan"):
+        assert main(["--set", words, command, "x"]) == 2
+        assert "--set" in capsys.readouterr().err
 
 
 def test_settings_that_cannot_be_used_are_refused_and_explained(here: Path, run: Run) -> None:
