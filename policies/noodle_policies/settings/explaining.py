@@ -354,6 +354,8 @@ def _changes(key: Key, found: Resolution) -> Iterator[str]:
     for other in facts.stricter:
         value = value_text(found.values.get(other))
         yield f"{other} ({value}) bounds the same thing; the stricter of the two counts"
+    if key.name in found.inert:
+        yield f"no change has an effect while {found.inert[key.name]} is off"
     if facts.live:
         yield "a change counts at once, for upgrades that are running too"
     else:
