@@ -11,6 +11,7 @@ printed with --debug only.
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -23,6 +24,7 @@ from noodle_journal.errors import NoodleError
 
 __all__ = ["main", "root"]
 
+_COMPLETING = "_NOODLE_COMPLETE"
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 200_000
 """A manifest is a hundred thousand objects that live until the command ends. To look through
 all of them for cycles, each time that some hundred more were made, took a tenth of an upgrade."""
@@ -82,7 +84,12 @@ def main(
 def _run(command: click.Command, words: list[str], invocation: Invocation) -> int:
     if not words:
         words = ["--help"]
-    answer = command.main(args=words, prog_name="noodle", obj=invocation, standalone_mode=False)
+    try:
+        answer = command.main(args=words, prog_name="noodle", obj=invocation, standalone_mode=False)
+    except SystemExit as ended:
+        if _COMPLETING in os.environ and isinstance(ended.code, int):
+            return ended.code  # click ends so once it has answered the shell
+        raise
     return answer if isinstance(answer, int) else 0
 
 

@@ -18,11 +18,11 @@ from typing import Any
 from noodle_policies.settings.failures import Problem, SettingUnknown
 from noodle_policies.settings.model.catalogue import Key, catalogue
 from noodle_policies.settings.reading.files import KNOWN_VARIABLES, PREFIX
-from noodle_policies.settings.resolving import Layer, Resolution, Source, located
+from noodle_policies.settings.resolving import VERSION, Layer, Resolution, Source, located
 from noodle_policies.settings.showing import nested
 from noodle_policies.settings.values import value_text
 
-__all__ = ["Explanation", "KeyLine", "Listing", "Said", "explain", "line_of"]
+__all__ = ["Explanation", "KeyLine", "Listing", "Said", "explain", "line_of", "names_with"]
 
 FORMAT = 1
 _KINDS = {
@@ -129,9 +129,13 @@ def explain(
             return _listing(name, "This variable sets:", keys, found, told)
         if name in KNOWN_VARIABLES:
             return _listing(name, f"{KNOWN_VARIABLES[name]}. It sets no key.", (), found, told)
+    if name == "version":
+        says = f"The version of a settings file, {VERSION}; a file without it is of version 1."
+        return _listing(name, says, (), found, told)
     key = known.find(name.removeprefix(PREFIX))
     if key is not None:
         return _explained(key, found, told)
+    name = name.removesuffix(".")
     below = [one for one in _names(found) if one.startswith(f"{name}.")]
     if not below:
         sections = {
@@ -141,6 +145,18 @@ def explain(
         }
         raise SettingUnknown(name, [*_names(found), *sorted(sections), *known.variables])
     return _listing(name, known.section_says(name), below, found, told)
+
+
+def names_with(beginning: str) -> list[str]:
+    """What can be explained and begins so: keys, variables, and sections up to the next dot."""
+    known = catalogue()
+    cut = len(beginning)
+    found: dict[str, None] = {}
+    for name in (*known.keys, *known.variables, *KNOWN_VARIABLES):
+        if name.startswith(beginning):
+            dot = name.find(".", cut)
+            found[name if dot < 0 else name[: dot + 1]] = None
+    return list(found)
 
 
 def _names(found: Resolution) -> list[str]:

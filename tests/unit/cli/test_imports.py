@@ -52,7 +52,9 @@ def imported(folder: Path, *words: str) -> set[str]:
     return set(modules)
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--version"], ["apply", "--help"], []])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], ["apply", "--help"], ["config", "init", "--help"], []]
+)
 def test_help_imports_only_click(words: list[str], tmp_path: Path) -> None:
     assert imported(tmp_path, *words) & NOT_FOR_HELP == set()
 

@@ -53,6 +53,27 @@ def test_an_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]
     assert "'status'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("noodle sta", ["plain,status"]),
+        ("noodle config explain runtime_upgrade.ro", ["plain,runtime_upgrade.rollback."]),
+    ],
+)
+def test_a_shell_that_completes_is_answered_and_nothing_else_is_said(
+    line: str,
+    answer: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("_NOODLE_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(line.count(" ")))
+    assert main([]) == 0
+    said = capsys.readouterr()
+    assert (said.out.split(), said.err) == (answer, "")
+
+
 @click.command("faulty")
 @click.option("--how", default="bug")
 def faulty(how: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from noodle_policies.settings.explaining import Explanation, Listing, explain
+from noodle_policies.settings.explaining import Explanation, Listing, explain, names_with
 from noodle_policies.settings.failures import SettingUnknown
 from noodle_policies.settings.model.catalogue import catalogue
 from noodle_policies.settings.reading.files import KNOWN_VARIABLES, read_inputs
@@ -178,6 +178,7 @@ def test_sections_variables_and_entries_are_explained() -> None:
         assert isinstance(told, Listing)
         assert (told.keys, bool(told.says)) == ((), True)
     qa = key("deployment.policies.qa.auto_trigger", found)
+    assert isinstance(explain("version", found), Listing)
     assert (qa.value, qa.why.startswith("there is no deployment.policies.qa;")) == (False, True)
 
 
@@ -216,3 +217,12 @@ def test_what_is_shown_is_a_file_that_makes_the_same(
     assert again.in_force().hash == view.hash
     rows = differences(again, resolved())
     assert [(row.key, row.one, row.other) for row in rows] == [("debug.log_level", "ERROR", "INFO")]
+
+
+def test_names_are_completed_section_by_section() -> None:
+    assert names_with("runtime_upgrade.r") == ["runtime_upgrade.rollback."]
+    assert "runtime_upgrade." in names_with("")
+    assert names_with("runtime_upgrade.rollback.max") == [POINTS]
+    assert names_with("NOODLE_HO") == ["NOODLE_HOT_SWAP_ENABLED", "NOODLE_HOME"]
+    assert names_with("x") == []
+    assert isinstance(explain("runtime_upgrade.rollback.", resolved()), Listing)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from noodle_engine.cli import exits
 from noodle_engine.cli.commands.config.making import init, migrate
@@ -17,6 +18,14 @@ from noodle_engine.cli.show.terminal import Invocation
 __all__ = ["config"]
 
 FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+
+
+def _names(
+    _context: click.Context, _parameter: click.Parameter, beginning: str
+) -> list[CompletionItem]:
+    from noodle_policies.settings.explaining import names_with
+
+    return [CompletionItem(name) for name in names_with(beginning)]
 
 
 @click.group(cls=CommandGroup, short_help="The settings: what they are, why, and their files.")
@@ -48,7 +57,7 @@ def show(invocation: Invocation, changed: bool) -> int:  # noqa: FBT001
 
 
 @config.command(short_help="What a setting is now, why, and what a change would change.")
-@click.argument("name", metavar="KEY")
+@click.argument("name", metavar="KEY", shell_complete=_names)
 @click.pass_obj
 def explain(invocation: Invocation, name: str) -> int:
     """What a setting is now, why, and what would be different if it were changed.
