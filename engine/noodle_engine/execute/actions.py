@@ -172,6 +172,7 @@ class Performer:
             restore=upgrade.restore,
             restore_source=self.restore_source(component) if upgrade.restore else None,
             stop=self.stop,
+            cut_short=self.stop,
             progress=lambda done, total: self.progress(step.id, done, total),
         )
 

@@ -132,7 +132,9 @@ class StepContext:
     from the journal (`absent` for none; expected_new is None until staged).
     `checked`, `snapshot` and `staged` are what those steps observed. `restore` allows an undo to
     move a foreign object aside (it is kept as NAME.foreign-ID). `stop` is set
-    when the step should end early; `progress` takes bytes done and in all.
+    when the step should end early, `cut_short` when somebody wants it all back: what is
+    not stopped half way may end then as long as it has changed nothing. `progress` takes
+    bytes done and in all.
     """
 
     upgrade: str
@@ -150,6 +152,7 @@ class StepContext:
     restore: bool = False
     restore_source: Source | None = None
     stop: threading.Event = field(default_factory=threading.Event)
+    cut_short: threading.Event = field(default_factory=threading.Event)
     progress: Callable[[int, int], None] = lambda _done, _total: None
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from noodle_engine.disk.failures import CopyStopped
 from noodle_engine.disk.names import exchange
 from noodle_engine.machine.decide import ProbeAnswer
 from noodle_engine.machine.plan import HookPoint, StepName
@@ -578,6 +579,44 @@ def test_links_and_empty_folders_are_data_too(tmp_path: Path, layout: str) -> No
     assert len({seen, linked, seen_at(uploads)}) == 3
 
 
+@layouts
+def test_a_file_with_several_names_in_data_keeps_them(tmp_path: Path, layout: str) -> None:
+    """What is written by one of them is read by the other, in the copy too."""
+    site = upgrade(tmp_path, layout)
+    uploads = site.path / "uploads"
+    os.link(uploads / "mine.txt", uploads / "same.txt")
+    os.link(site.path / "app.py", uploads / "outside.py")  # it has one name in the data
+    site.until(StepName.SWAP)
+    assert (uploads / "same.txt").samefile(uploads / "mine.txt")
+    assert (uploads / "outside.py").stat().st_nlink == 1
+
+
+@layouts
+def test_a_pipe_that_comes_after_the_plan_fails_the_step(tmp_path: Path, layout: str) -> None:
+    """A copy would be without it."""
+    site = upgrade(tmp_path, layout)
+    site.until(StepName.STAGE)
+    os.mkfifo(site.path / "uploads" / "pipe")
+    with pytest.raises(StageUnproven) as caught:
+        site.do(StepName.SWAP)
+    assert "a fifo in uploads" in caught.value.cause
+
+
+@layouts
+def test_an_abort_ends_the_copying(tmp_path: Path, layout: str) -> None:
+    """Its writers stand still: nobody waits for a copy that nobody wants."""
+    site = upgrade(tmp_path, layout)
+    site.until(StepName.STAGE)
+    site.context.cut_short.set()
+    with pytest.raises(CopyStopped):
+        site.do(StepName.SWAP)
+    assert (site.path / "app.py").read_bytes() == b"old"
+    site.context.cut_short.clear()
+    site.back()
+    assert read(site.path, WRITTEN) == WRITTEN
+    assert not site.beside_names()
+
+
 def test_data_on_another_file_system_is_not_carried(tmp_path: Path) -> None:
     """A way back could not bring it to its tree by an exchange."""
     if not os.access("/dev/shm", os.W_OK) or os.stat("/dev/shm").st_dev == tmp_path.stat().st_dev:
@@ -658,7 +697,7 @@ def test_an_older_version_than_the_removed_one_comes_with_its_own_data_and_says_
     removed = gone.do(StepName.POINT)
     told = {}
     for one in (kept, removed):
-        back = TreeSite(
+        again = TreeSite(
             tmp_path,
             layout,
             old=None,
@@ -668,5 +707,9 @@ def test_an_older_version_than_the_removed_one_comes_with_its_own_data_and_says_
             from_version=None,
             upgrade="01" + "Z" * 24,
         )
-        told[location_of(one)] = any("comes as it was kept" in text for text in back.plan.notices)
+        told[location_of(one)] = any("comes as it was kept" in text for text in again.plan.notices)
+        again.until(StepName.STAGE)
+        again.back()  # to nothing, as it was
+        assert not again.path.exists()
+        assert os.path.lexists(location_of(one))
     assert told == {location_of(kept): True, location_of(removed): False}

@@ -98,7 +98,7 @@ class Carrying:
         part = self._part(live, there, path)
         if part is None:
             raise self._changed(path)
-        write_part(begun, part, live, path, self.stop)
+        write_part(begun, part, live, path, self.stop, linked=True)
         sync_part(begun)
         for tree, one in ((begun.parent, begun), (live, there)):
             name = path if one is there else os.fsencode(begun.name)
@@ -122,7 +122,11 @@ class Carrying:
         """What stands at a path: a tree of its own, one entry, or what is neither."""
         match kind_of(there):
             case ObjectKind.FOLDER:
-                return scan_tree(there, stop=self.stop).manifest
+                scanned = scan_tree(there, stop=self.stop)
+                for special in scanned.specials:
+                    if special.what != "socket":  # made since it was planned
+                        raise self._unproven(f"a {special.what} in {name_text(path)}")
+                return scanned.manifest
             case ObjectKind.LINK:
                 status = status_of(there)
                 text = os.fsencode(link_text(there))
@@ -135,11 +139,10 @@ class Carrying:
                 return None
 
     def _changed(self, path: bytes) -> StageUnproven:
-        return StageUnproven(
-            path=self.target,
-            expected="data that nobody writes",
-            found=f"that {name_text(path)} changed while it was copied",
-        )
+        return self._unproven(f"that {name_text(path)} changed while it was copied")
+
+    def _unproven(self, found: str) -> StageUnproven:
+        return StageUnproven(path=self.target, expected="data that nobody writes", found=found)
 
     def note(self, tree: Path, *, armed: bool) -> Then:
         """Write down, durably, which objects are the data of `tree`, that of then.
@@ -174,8 +177,10 @@ class Carrying:
     def left(self, live: Path, displaced: Path) -> tuple[bytes, ...]:
         """Where `live` has the data of then, or what was made of it, and the newer is displaced.
 
-        In the tree of then itself whatever is not just what the displaced one lacks is older:
-        it was its data, or a program that was started too early made it.
+        In the tree of then itself whatever stands where the displaced one has something newer is
+        older: it was its data, or a program that was started too early made it. Where that
+        made another in place of what the newer version had removed, nothing tells them apart:
+        it stays.
         """
         then = self.then()
         return () if then is None else tuple(self._left(then, live, displaced))

@@ -9,15 +9,19 @@ import os
 import threading
 from pathlib import Path
 
+from noodle_engine.disk.failures import explained
 from noodle_engine.disk.files import ObjectKind, kind_of, status_of, sync_file
 from noodle_engine.disk.names import fsync_folder, unlink_quietly
 from noodle_engine.disk.trees.build import (
     OpenTree,
+    Sharing,
+    Spot,
     copy_file,
     finish_folders,
     make_tree_folders,
     place_link,
     remove_tree,
+    share_file,
 )
 from noodle_engine.disk.trees.manifest import EntryKind, TreeEntry, TreeManifest, name_text
 from noodle_engine.disk.trees.syncing import fsync_tree, sync_file_system
@@ -112,8 +116,13 @@ def write_part(
     payload: Path,
     path: bytes,
     stop: threading.Event,
+    *,
+    linked: bool = False,
 ) -> None:
-    """Write at `begun` what `payload` has at `path`. Nothing is durable."""
+    """Write at `begun` what `payload` has at `path`. Nothing is durable.
+
+    With `linked` files that are one under several names there are so in the copy too.
+    """
     with OpenTree(payload) as source:
         if isinstance(part, TreeEntry):
             if part.kind is EntryKind.LINK:
@@ -122,14 +131,29 @@ def write_part(
                 copy_file(source.spot(path), begun, part, stop=stop)
             return
         make_tree_folders(begun, part)
-        with OpenTree(begun) as new:
+        with OpenTree(begun) as new, OpenTree(begun) as made:
+            first: dict[tuple[int, int], bytes] = {}
             for entry in part.entries:
                 if entry.kind is EntryKind.LINK:
                     place_link(new.spot(entry.path), entry)
                 elif entry.kind is EntryKind.FILE:
-                    there = path + b"/" + entry.path
-                    copy_file(source.spot(there), new.spot(entry.path), entry, stop=stop)
+                    there = source.spot(path + b"/" + entry.path)
+                    name = _other_name(there, entry.path, first) if linked else None
+                    if name is None or not share_file(
+                        made.spot(name), new.spot(entry.path), entry, Sharing.HARD_LINK
+                    ):
+                        copy_file(there, new.spot(entry.path), entry, stop=stop)
     finish_folders(begun, part)
+
+
+def _other_name(there: Spot, path: bytes, first: dict[tuple[int, int], bytes]) -> bytes | None:
+    """An earlier name of a file that has several; None if this is its first. Raises DiskError."""
+    with explained("look at", there.path):
+        status = os.stat(there.name, dir_fd=there.folder, follow_symlinks=False)
+    if status.st_nlink == 1:
+        return None
+    name = first.setdefault((status.st_dev, status.st_ino), path)
+    return None if name == path else name
 
 
 def sync_part(path: Path) -> None:

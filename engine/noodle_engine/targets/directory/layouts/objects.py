@@ -15,7 +15,6 @@ somebody's tree. This module has what both layouts share.
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -249,10 +248,10 @@ class DirectoryObjects(ABC):
             return ()
         if not back:
             self._carrying().arm()
-        displaced = self.tree_of(beside)
-        if kind_of(displaced) is not ObjectKind.FOLDER:
-            return ()
-        return self._carrying().exchange(self.tree_of(self.place.path), displaced)
+        live, displaced = self.tree_of(self.place.path), self.tree_of(beside)
+        if {kind_of(live), kind_of(displaced)} != {ObjectKind.FOLDER}:
+            return ()  # nothing was there before, or is now
+        return self._carrying().exchange(live, displaced)
 
     def written_since(self, beside: Path) -> str | None:
         """Which data of then somebody has written in the displaced tree."""
@@ -305,18 +304,18 @@ class DirectoryObjects(ABC):
 
     def is_carried(self, beside: Path) -> bool:
         """Whether the displaced tree has no newer data."""
-        if not self.carries or kind_of(self.tree_of(beside)) is not ObjectKind.FOLDER:
+        live, displaced = self.tree_of(self.place.path), self.tree_of(beside)
+        if not self.carries or {kind_of(live), kind_of(displaced)} != {ObjectKind.FOLDER}:
             return True
-        return not self._carrying().left(self.tree_of(self.place.path), self.tree_of(beside))
+        return not self._carrying().left(live, displaced)
 
     def _carrying(self) -> Carrying:
-        # Not to be stopped half way: its writers stand still.
         stage = self.place.stage(self.context.upgrade)
         aside = partial(self.place.foreign, self.context.upgrade)
         source, staged = self.context.source, self.context.staged
         point = source is not None and source.point and staged is not None
         then = Then.read(staged.attributes.get(_THEN)) if point and staged is not None else None
-        return Carrying(self.place.path, self.paths, stage, threading.Event(), aside, then)
+        return Carrying(self.place.path, self.paths, stage, self.context.cut_short, aside, then)
 
     def old_manifest(self, source: Source) -> TreeManifest:
         """The manifest of the old, to make it anew. Raises OldLost."""
