@@ -133,12 +133,13 @@ class TreeManifest:
     @cached_property
     def files(self) -> int:
         """How many plain files it has."""
-        return sum(1 for entry in self.entries if entry.kind is EntryKind.FILE)
+        kinds = [entry.kind for entry in self.entries]
+        return kinds.count(EntryKind.FILE)
 
     @cached_property
     def bytes(self) -> int:
         """The bytes of its files, each counted once under each of its names."""
-        return sum(entry.size for entry in self.entries)
+        return sum([entry.size for entry in self.entries])
 
     def encode(self) -> _Bytes:
         """It as JSON: the same tree with the same digests gives the same bytes."""
@@ -363,7 +364,8 @@ def _refuse_torn(entries: tuple[TreeEntry, ...]) -> None:
         raise ManifestUnreadable(f"{name_text(twice)} is there twice")
     if entries and (paths[0] or entries[0].kind is not EntryKind.FOLDER):
         raise ManifestUnreadable("the tree's own folder is missing")
-    folders = {entry.path for entry in entries if entry.kind is EntryKind.FOLDER}
+    folder = EntryKind.FOLDER  # by a local name: a member of an enumeration is looked up
+    folders = {entry.path for entry in entries if entry.kind is folder}
     for path in paths[1:]:
         if path.rpartition(b"/")[0] not in folders:
             raise ManifestUnreadable(f"{name_text(path)} is in no folder of the tree")

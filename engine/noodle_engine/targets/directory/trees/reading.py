@@ -225,8 +225,7 @@ def _shows_another(tree: Path, candidate: _Candidate, other: _Candidate) -> bool
     differing = (
         entry
         for entry in manifest.entries
-        if entry.kind is EntryKind.FILE
-        and (entry.path not in known or known[entry.path].identity != entry.identity)
+        if entry.kind is EntryKind.FILE and known.get(entry.path) != entry
     )
     for entry in islice(differing, _GLANCES_MAX):
         try:
