@@ -225,8 +225,11 @@ class Observer:
 
     def around(self, upgrade: Upgrade, settings: Values) -> AbstractContextManager[object]:
         """What surrounds the driving of an upgrade in its thread: its profile, if wanted."""
-        del upgrade, settings
-        return nullcontext()
+        if not settings.switch("debug.performance_profiling"):
+            return nullcontext()
+        from noodle_engine.observe.profile import profiled  # noqa: PLC0415 - rarely wanted
+
+        return profiled(upgrade.id, self._home.path / "diagnostics")
 
     def flush(self) -> None:
         """Wait, within a bound, until what was told is written."""

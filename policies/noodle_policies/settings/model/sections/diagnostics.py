@@ -71,6 +71,7 @@ class Debug(Section):
     performance_profiling: bool = switch(
         False,
         "Whether each upgrade leaves a profile in the home's diagnostics folder",
+        reader="noodle_engine.execute.observing.observer",
     )
 
 
