@@ -68,7 +68,10 @@ from noodle_policies.settings.values import values_hash
 
 if TYPE_CHECKING:
     from noodle_engine.execute.home.checkup import DoctorView
+    from noodle_engine.execute.home.doctor import Check
     from noodle_engine.execute.home.holder import Holder
+    from noodle_engine.execute.observing.bundling import BundleView
+    from noodle_engine.execute.observing.examining import Examiner
     from noodle_engine.execute.planning import Planner
     from noodle_engine.registry.manifest import ReleaseManifest
     from noodle_journal import Created, Reader
@@ -857,6 +860,33 @@ class Noodle:
             raise HomeHeld(str(self._home.path), lock_holder(self._home.lock_file))
         self._note("journal.taken_over", f"the journal is written on {machine_id()}", {})
 
+    def _examiner(self, holder: Holder) -> Examiner:
+        """Who examines this home now and then, as the settings in force say."""
+        from noodle_engine.execute.home.checkup import examine_home
+        from noodle_engine.execute.observing.examining import Examiner, keep_checks, tell_checks
+
+        def told(checks: Sequence[Check]) -> None:
+            tell_checks(checks, holder.observer.logs)
+            keep_checks(self._home, checks, holder.engine.clock.now_ms())
+
+        return Examiner(
+            lambda thorough: examine_home(
+                self._home, self._environment, self._options, thorough=thorough
+            ),
+            lambda: holder.observer.values,
+            told,
+        )
+
+    def bundle(self, out: Path | None = None) -> BundleView:
+        """Write a bundle for who helps: a new file, by default in the home's diagnostics.
+
+        Also of a home whose journal or settings cannot be read. Raises
+        DiagnosticsDisabled, BundleUnwritable.
+        """
+        from noodle_engine.execute.observing.bundling import make_bundle
+
+        return make_bundle(self._home, self._environment, self._options, out=out)
+
     def run(
         self,
         *,
@@ -879,12 +909,15 @@ class Noodle:
             holder.operations.reloading.look()
             holder.operations.resume(None, actor="engine", release=None)
             holder.operations.reloading.hurry()
+            examiner = self._examiner(holder)
             ready()
             while not stop.wait(IDLE_S):
                 if reload is not None and reload.is_set():
                     reload.clear()
                     holder.operations.reloading.look()
                 holder.engine.journal.checkpoint_idle()
+                examiner.tick()
+            examiner.close()
         finally:
             unlisten()
         with self._guard:

@@ -53,6 +53,9 @@ COMMANDS: dict[str, Entry] = {
     "diff": Entry(_WATCH, "look", "diff", "What one release has that another has not."),
     "points": Entry(_WATCH, "points", "points", "The old versions that are kept."),
     "doctor": Entry(_WATCH, "home", "doctor", "Check what Noodle stands on, and say what to do."),
+    "diagnostics": Entry(
+        _WATCH, "diagnostics", "diagnostics", "What somebody who helps needs to see."
+    ),
     "resume": Entry(_RECOVER, "recover", "resume", "Finish, or take back, what was interrupted."),
     "abort": Entry(_RECOVER, "recover", "abort", "Take an open upgrade back."),
     "rescue": Entry(

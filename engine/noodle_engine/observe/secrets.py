@@ -151,5 +151,6 @@ def _without(found: re.Match[str]) -> str:
     if found["scheme"] is not None:
         return f"{found['scheme']} {SHOWN}"
     if found["name"] is not None:
-        return f"{found['name']}{found['between']}{SHOWN}"
+        quote = found["value"][0] if found["value"][0] in "\"'" else ""
+        return f"{found['name']}{found['between']}{quote}{SHOWN}{quote}"
     return SHOWN

@@ -12,6 +12,7 @@ from tests.unit.observe.reading import settings, upgrade
 
 def test_an_upgrade_leaves_a_profile_where_it_is_wanted(site: Site) -> None:
     """debug.performance_profiling"""
+    done, path = "", site.path
     for version, wanted in (("1.0.0", False), ("1.1.0", True)):
         site.release("web", version, hook("after-swap", ["sleep", "0.1"]))
         settings(site, {"debug.performance_profiling": wanted})

@@ -43,8 +43,8 @@ def test_a_secret_is_not_copied_out(way: object) -> None:
         ("eyJhbGciOi.eyJzdWIiOi.c2ln", SHOWN),
         ("ghp_0123456789abcdefghij", SHOWN),
         ("password=hunter2 tries=3", f"password={SHOWN} tries=3"),
-        ('{"api_key": "hunter2", "a": 1}', f'{{"api_key": {SHOWN}, "a": 1}}'),
-        ("NOODLE_JOURNAL_KEY='hunter2'", f"NOODLE_JOURNAL_KEY={SHOWN}"),
+        ('{"api_key": "hunter2", "a": 1}', f'{{"api_key": "{SHOWN}", "a": 1}}'),
+        ("NOODLE_JOURNAL_KEY='hunter2'", f"NOODLE_JOURNAL_KEY='{SHOWN}'"),
         (encode_recovery(KEY), SHOWN),
     ],
 )

@@ -36,6 +36,7 @@ from noodle_engine.execute.answers.views import (
 )
 from noodle_engine.execute.home.checkup import DoctorView
 from noodle_engine.execute.home.config_files import MadeView, MigratedView
+from noodle_engine.execute.observing.bundling import BundleView
 from noodle_policies.settings.explaining import Explanation, Listing
 from noodle_policies.settings.showing import DifferencesView, SettingsView, ValidatedView
 
@@ -63,6 +64,7 @@ ANSWERS: dict[str, tuple[type, ...]] = {
     "steps": (StepsView,),
     "history": (HistoryView,),
     "doctor": (DoctorView,),
+    "diagnostics bundle": (BundleView,),
     "resume": (OpenView,),
     "abort": (UpgradeView,),
     "rescue": (RescueView,),

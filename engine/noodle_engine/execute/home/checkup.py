@@ -38,9 +38,12 @@ class DoctorView:
 
 
 def examine_home(
-    home: Home, environment: Mapping[str, str], options: Options = ()
+    home: Home, environment: Mapping[str, str], options: Options = (), *, thorough: bool = True
 ) -> tuple[Check, ...]:
-    """Every check of the doctor for one home, and one for its settings."""
+    """Every check of the doctor for one home, and one for its settings.
+
+    Without `thorough` the journal is not verified, and no durable write is tried.
+    """
     world, log_id = _world(home, environment, options)
     settled = settle(home, environment, options)
     facts = Facts(
@@ -55,7 +58,10 @@ def examine_home(
         or (settled.values is not None and settled.values.text("encryption.key_source") != "file"),
         user=os.geteuid(),
     )
-    checks = (*examine(home.path, facts, machine=this_machine()), *_releases(home))
+    checks = (
+        *examine(home.path, facts, machine=this_machine(), thorough=thorough),
+        *_releases(home),
+    )
     if settled.failure is None:
         return (*checks, Check("settings", ok=True, found="all settings can be used"))
     failure = settled.failure

@@ -63,6 +63,8 @@ SYNC_MS_MAX: Final = 1_000
 """A disk that takes longer to make a page durable is called slow."""
 SOCKET_BYTES_MAX: Final = 107
 LEFTOVERS_MAX: Final = 16
+_THOROUGH: Final = ("sync", "journal")
+"""What takes long, or writes: left out of looks that are not thorough."""
 _CHILD_MS_MAX = 10_000
 _PROBE_BYTES = 4096
 _NO_HOME = "there is no home yet"
@@ -98,9 +100,11 @@ def examine(
     machine: Machine,
     clock: Callable[[], Reading] = system_clock,
     block_devices: Path = Path("/sys/dev/block"),
+    thorough: bool = True,
 ) -> tuple[Check, ...]:
     """Examine machine, home and targets; one answer for each check, in a fixed order.
 
+    Without `thorough` the journal is not verified, and no durable write is tried.
     Writes and removes small files named `.noodle-probe-*` in the home. Bounded
     by the limits of what it calls; `journal` takes as long as it takes.
     """
@@ -115,6 +119,8 @@ def examine(
         ("lock", lambda: _check_lock(home / "lock")),
         ("journal", lambda: Check("journal", ok=True, found=facts.journal())),
     )
+    if not thorough:
+        with_home = tuple(one for one in with_home if one[0] not in _THOROUGH)
     found = [
         _answered("platform", lambda: check_machine(machine)),
         _answered("sqlite", lambda: Check("sqlite", ok=True, found=facts.sqlite())),

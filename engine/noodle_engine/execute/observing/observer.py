@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -20,8 +21,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from noodle_engine.execute.home.layout import Home
 from noodle_engine.execute.home.opening import master_key_of, settle
 from noodle_engine.execute.home.settings import Options, Settled, settings_from_journal
-from noodle_engine.execute.observing.records import audit_line, log_line
+from noodle_engine.execute.observing.records import MEANT, audit_line, log_line
 from noodle_engine.execute.recording import Heard
+from noodle_engine.machine.records import Entry, Transition
+from noodle_engine.machine.states import Message, State
 from noodle_engine.machine.upgrade import Upgrade
 from noodle_engine.observe.audit import Audit, AuditLine, Digests
 from noodle_engine.observe.failures import LogUnwritable
@@ -35,6 +38,8 @@ from noodle_policies.settings.values import Values
 
 __all__ = ["Observer", "observer_of", "passing", "redactor_of"]
 
+DIAGNOSIS_S_MAX = 30.0
+"""How long an end waits for a bundle that is being made."""
 _SECRET_VARIABLES = (KEY_VARIABLE, "NOODLE_TOKEN")
 
 
@@ -59,7 +64,7 @@ def observer_of(
         key: bytes | None = master_key_of(home, environment, settled)
     except NoodleError:
         key = None
-    return Observer(home, settled, environment, master_key=key, now_ms=_wall_ms, warn=warn)
+    return Observer(home, settled, environment, options, master_key=key, now_ms=_wall_ms, warn=warn)
 
 
 @contextmanager
@@ -86,6 +91,7 @@ class Observer:
         home: Home,
         settled: Settled,
         environment: Mapping[str, str],
+        options: Options = (),
         *,
         master_key: bytes | None,
         now_ms: Callable[[], int],
@@ -94,7 +100,11 @@ class Observer:
         """With settings that cannot be used the defaults hold: going back is logged too."""
         self._home = home
         self._environment = environment
+        self._options = options
         self._now_ms = now_ms
+        self._under: dict[str, Values] = {}
+        self._failing: set[str] = set()
+        self._diagnoses: list[threading.Thread] = []
         self._later = Later()
         self.redactor = redactor_of(environment, master_key)
         self.values: Values = settled.values or settings_from_journal({})
@@ -145,6 +155,45 @@ class Observer:
         audited = audit_line(heard)
         if audited is not None:
             self.audit.write_now(audited)
+        self._look_for_failures(heard.entry)
+
+    def _look_for_failures(self, entry: Entry) -> None:
+        """See whether an upgrade waits for a person, or came to its end after a failure."""
+        event, upgrade = entry.event, entry.upgrade
+        if upgrade is None or not isinstance(event, Transition):
+            return
+        if event.message is Message.TURN_BACK and event.reason not in MEANT:
+            self._failing.add(upgrade)
+        ended = event.target is State.ROLLED_BACK and event.source is not event.target
+        if event.message is Message.HOLD or (ended and upgrade in self._failing):
+            self._diagnose(upgrade)
+
+    def _diagnose(self, upgrade: str) -> None:
+        """Make a bundle of a failed upgrade, beside everything, where the settings want it."""
+        settings = self._under.get(upgrade, self.values)
+        if not settings.acts("diagnostics.troubleshooting.auto_diagnosis"):
+            return
+        thread = threading.Thread(
+            target=lambda: self._bundle(upgrade, settings), name="diagnosing", daemon=True
+        )
+        self._diagnoses.append(thread)
+        thread.start()
+
+    def _bundle(self, upgrade: str, settings: Values) -> None:
+        from noodle_engine.execute.observing.bundling import (  # noqa: PLC0415 - rarely wanted
+            make_failure_bundle,
+        )
+
+        try:
+            view = make_failure_bundle(
+                self._home, self._environment, self._options, settings, upgrade
+            )
+        except Exception as failure:  # noqa: BLE001 - law B1
+            text = f"no bundle could be made: {failure}"
+            self.logs.say("diagnostics", logging.WARNING, "bundle.failed", text, upgrade=upgrade)
+            return
+        text = f"what may help is in {view.path}"
+        self.logs.say("diagnostics", logging.INFO, "bundle.made", text, upgrade=upgrade)
 
     def held(self, open_upgrades: Iterable[Upgrade]) -> None:
         """Tell that the home is held, and what another process left open."""
@@ -225,6 +274,9 @@ class Observer:
 
     def around(self, upgrade: Upgrade, settings: Values) -> AbstractContextManager[object]:
         """What surrounds the driving of an upgrade in its thread: its profile, if wanted."""
+        self._under[upgrade.id] = settings
+        if upgrade.undoing and upgrade.reason not in MEANT:
+            self._failing.add(upgrade.id)  # another process turned it back
         if not settings.switch("debug.performance_profiling"):
             return nullcontext()
         from noodle_engine.observe.profile import profiled  # noqa: PLC0415 - rarely wanted
@@ -237,6 +289,9 @@ class Observer:
 
     def close(self) -> None:
         """Write what was told, within a bound, and close the logs."""
+        self._later.flush()
+        for thread in self._diagnoses:
+            thread.join(DIAGNOSIS_S_MAX)
         if self._later.close():
             self.logs.close()
             self.audit.close()

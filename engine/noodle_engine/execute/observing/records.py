@@ -29,13 +29,14 @@ from noodle_engine.machine.states import Message, Outcome, Reason, State
 from noodle_engine.observe.audit import AuditLine
 from noodle_engine.observe.lines import Line
 
-__all__ = ["READS", "audit_line", "log_line"]
+__all__ = ["MEANT", "READS", "audit_line", "log_line"]
 
 READS: Final = frozenset({"ping"})
 """What may be asked over the socket and changes nothing."""
 _QUIET: Final = frozenset({"child.started"})
 _LOUD: Final = frozenset({"clock.jumped", "journal.taken_over"})
-_MEANT: Final = frozenset({Reason.CANCELLED, Reason.OPERATOR, None})
+MEANT: Final = frozenset({Reason.CANCELLED, Reason.OPERATOR, None})
+"""Reasons for which a person turns an upgrade back: nothing has failed then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ def _moved(event: Transition) -> _Told:
         level, name = logging.ERROR, "upgrade.held"
     elif event.message is Message.TURN_BACK:
         name = "upgrade.turned_back"
-        level = logging.INFO if event.reason in _MEANT else logging.WARNING
+        level = logging.INFO if event.reason in MEANT else logging.WARNING
     elif event.message is Message.RELEASE:
         name = "upgrade.released"
     elif event.target is State.COMMITTED and event.source is not event.target:

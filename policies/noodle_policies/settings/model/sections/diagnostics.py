@@ -17,6 +17,9 @@ from noodle_policies.settings.model.section import (
 __all__ = ["Debug", "Diagnostics"]
 
 _LOGS: Final = "noodle_engine.observe.options"
+_OBSERVER: Final = "noodle_engine.execute.observing.observer"
+_BUNDLING: Final = "noodle_engine.execute.observing.bundling"
+_EXAMINING: Final = "noodle_engine.execute.observing.examining"
 _DIAGNOSTICS: Final = "diagnostics.enabled"
 _HEALTH: Final = "diagnostics.health_checks.enabled"
 _SYSTEM: Final = "diagnostics.system_info.enabled"
@@ -71,7 +74,7 @@ class Debug(Section):
     performance_profiling: bool = switch(
         False,
         "Whether each upgrade leaves a profile in the home's diagnostics folder",
-        reader="noodle_engine.execute.observing.observer",
+        reader=_OBSERVER,
     )
 
 
@@ -83,49 +86,73 @@ class HealthChecks(Section):
         "Whether the resident engine examines itself. Off: only `doctor` does",
         live=True,
         rests_on=_DIAGNOSTICS,
+        reader=_EXAMINING,
     )
     interval: int = seconds(
-        300, "How long between two such examinations", live=True, rests_on=_HEALTH
+        300,
+        "How long between two such examinations",
+        live=True,
+        rests_on=_HEALTH,
+        reader=_EXAMINING,
     )
     comprehensive: bool = switch(
         False,
-        "Whether they verify the journal and try a durable write and the scanner as well",
+        "Whether they verify the journal and try a durable write as well",
         live=True,
         rests_on=_HEALTH,
+        reader=_EXAMINING,
     )
 
 
 class SystemInfo(Section):
     """What a bundle holds beside logs and states."""
 
-    enabled: bool = switch(True, "Whether a bundle tells about the system", rests_on=_DIAGNOSTICS)
+    enabled: bool = switch(
+        True, "Whether a bundle tells about the system", rests_on=_DIAGNOSTICS, reader=_BUNDLING
+    )
     include_environment: bool = switch(
-        True, "Whether it has the variables, secrets taken out", rests_on=_SYSTEM
+        True,
+        "Whether it has the variables, secrets taken out",
+        rests_on=_SYSTEM,
+        reader=_BUNDLING,
     )
     include_dependencies: bool = switch(
-        True, "Whether it has the versions of the libraries", rests_on=_SYSTEM
+        True,
+        "Whether it has the versions of the libraries",
+        rests_on=_SYSTEM,
+        reader=_BUNDLING,
     )
     include_performance: bool = switch(
-        True, "Whether it has load, memory and space", rests_on=_SYSTEM
+        True,
+        "Whether it has load, memory and space",
+        rests_on=_SYSTEM,
+        reader=_BUNDLING,
     )
 
 
 class Troubleshooting(Section):
     """From a failure to what helps."""
 
-    enabled: bool = switch(True, "Whether failures are analysed", rests_on=_DIAGNOSTICS)
+    enabled: bool = switch(
+        True, "Whether failures are analysed", rests_on=_DIAGNOSTICS, reader=_BUNDLING
+    )
     auto_diagnosis: bool = switch(
-        False, "Whether each failed upgrade leaves a bundle", rests_on=_TROUBLE
+        False,
+        "Whether each failed upgrade leaves a bundle",
+        rests_on=_TROUBLE,
+        reader=_OBSERVER,
     )
     error_analysis: bool = switch(
         True,
         "Whether a bundle has the chain of causes and like failures of before",
         rests_on=_TROUBLE,
+        reader=_BUNDLING,
     )
     recommendation_engine: bool = switch(
         False,
         "Whether remedies are ordered by what worked before; the error's own remedy stays",
         rests_on=_TROUBLE,
+        reader=_BUNDLING,
     )
 
 
@@ -136,6 +163,7 @@ class Diagnostics(Section):
         True,
         "Whether there are bundles and examinations by the resident engine. `doctor` always works",
         live=True,
+        reader=_BUNDLING,
     )
     health_checks: HealthChecks = section(HealthChecks)
     system_info: SystemInfo = section(SystemInfo)
