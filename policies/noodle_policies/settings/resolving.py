@@ -24,7 +24,7 @@ from typing import Any, Final
 from noodle_policies.settings.checks import consistency_problems, dependencies, security_problems
 from noodle_policies.settings.failures import Problem, ProblemKind, SettingsInvalid, nearest
 from noodle_policies.settings.model.catalogue import Key, catalogue
-from noodle_policies.settings.reading.files import FileRead, Inputs
+from noodle_policies.settings.reading.files import CONFIG_VARIABLE, FileRead, Inputs
 from noodle_policies.settings.reading.json_text import JsonRefused, places_in, read_json
 from noodle_policies.settings.reading.sections import Way, private_keys, read_sections, shown
 from noodle_policies.settings.reading.texts import Given, read_options, read_variables
@@ -218,6 +218,9 @@ def _always(place: str) -> Callable[[str], str]:
 
 
 def _environment(inputs: Inputs, problems: list[Problem]) -> str | None:
+    if inputs.variables.get(CONFIG_VARIABLE) == "":
+        text = "it is set to nothing; unset it, or give it a value"
+        problems.append(Problem(ProblemKind.TYPE, CONFIG_VARIABLE, None, text))
     found = inputs.variables.get("NOODLE_ENVIRONMENT")
     if found is None or found in ENVIRONMENTS:
         return found

@@ -136,3 +136,13 @@ def test_a_holder_with_other_settings_does_nothing_and_says_which(home: Home) ->
             assert refused.value.data == {"keys": sorted([POINTS, TWIN])}
         with Noodle.open(home.path, options=[(POINTS, "10")]) as same:
             assert same.collect().dropped == ()
+
+
+def test_a_folder_that_is_named_and_not_there_is_no_folder_of_defaults(
+    home: Home, tmp_path: Path
+) -> None:
+    settings_of(home, {"NOODLE_CONFIG_DIR": str(tmp_path)})
+    for named in (str(tmp_path / "absent"), str(home.settings_cache), ""):
+        for _ in range(2):
+            with pytest.raises(SettingsRefused, match="NOODLE_CONFIG_DIR"):
+                settings_of(home, {"NOODLE_CONFIG_DIR": named})

@@ -14,7 +14,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +26,13 @@ from noodle_engine.disk.whole import read_whole, write_disposable
 from noodle_engine.execute.failures import SettingsRefused
 from noodle_engine.execute.home.layout import Home
 from noodle_policies.settings.failures import SettingsInvalid
-from noodle_policies.settings.reading.files import Inputs, config_folder, read_inputs
+from noodle_policies.settings.reading.files import (
+    CONFIG_VARIABLE,
+    FileRead,
+    Inputs,
+    config_folder,
+    read_inputs,
+)
 from noodle_policies.settings.values import Values
 
 __all__ = [
@@ -86,7 +92,13 @@ def inputs_of(
     process.
     """
     folders = folders_of(home, environment, working=working)
-    return read_inputs(folders, environment, options, user=os.geteuid(), group=os.getegid())
+    found = read_inputs(folders, environment, options, user=os.geteuid(), group=os.getegid())
+    if environment.get(CONFIG_VARIABLE) and not folders[-1].is_dir():
+        # What a person names is meant: nothing there means other settings than were meant.
+        named = str(folders[-1])
+        absent = FileRead(named, named, b"", f"{CONFIG_VARIABLE} names it, and it is no folder")
+        return replace(found, files=(*found.files, absent))
+    return found
 
 
 def folders_of(

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Final
 
 __all__ = [
+    "CONFIG_VARIABLE",
     "FILES",
     "FILE_BYTES_MAX",
     "FOLDER_CUSTOM",
@@ -42,10 +43,11 @@ FILES: Final = (
 """The files of a settings folder. What else lies in one is not read."""
 FOLDER_CUSTOM: Final = Path("noodle-core", "config")
 PREFIX: Final = "NOODLE_"
+CONFIG_VARIABLE: Final = "NOODLE_CONFIG_DIR"
 KNOWN_VARIABLES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "NOODLE_HOME": "Where journal, keys and releases live",
-        "NOODLE_CONFIG_DIR": "The folder of the settings files",
+        CONFIG_VARIABLE: "The folder of the settings files",
         "NOODLE_ENVIRONMENT": "Which environment this is: production, staging or development. Its "
         "folder below each settings folder counts more than that",
         "NOODLE_JOURNAL_KEY": "The master key of the journal. It is never shown or written",
@@ -107,7 +109,8 @@ class Inputs:
             yield (file.refused or "").encode()
         yield b"variables"
         for name, value in sorted(self.variables.items()):
-            if name == _MATTERING or name not in KNOWN_VARIABLES:
+            # One that is set to nothing is wrong, whichever it is.
+            if name == _MATTERING or name not in KNOWN_VARIABLES or not value:
                 yield os.fsencode(name)
                 yield os.fsencode(value)
         yield b"options"
@@ -121,7 +124,7 @@ def config_folder(variables: Mapping[str, str], working: Path) -> Path | None:
 
     The latter two count only where they hold at least one of FILES.
     """
-    named = variables.get("NOODLE_CONFIG_DIR")
+    named = variables.get(CONFIG_VARIABLE)
     if named:
         return working / named
     for folder in (working / FOLDER_CUSTOM, working):
