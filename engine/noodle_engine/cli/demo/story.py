@@ -70,7 +70,7 @@ class _Story:
         words += [word for path in MUTABLE for word in ("--mutable", path)]
         words += [word for one in UNMANAGED for word in ("--unmanaged", one)]
         answer = stage.run(*words, "--yes")
-        again = self._ended(answer, old=None, new=OLD)
+        again = self._ended(answer, old="unversioned", new=OLD)
         stage.expect("the file", (stage.target / "app.py").stat().st_ino, before)
         for path in MUTABLE:
             there = stage.target / path.rstrip("/")
@@ -265,7 +265,7 @@ class _Story:
         }
         return len(sets[kind])
 
-    def _ended(self, answer: Any, *, old: str | None, new: str) -> Any:
+    def _ended(self, answer: Any, *, old: str, new: str) -> Any:
         """Read an ended upgrade back, and hold it to what its command answered."""
         again = self.stage.read_back("status", answer["upgrade"])
         for name in ("state", "status", "direction", "plan_hash", "components"):
@@ -306,7 +306,7 @@ def _row(answer: Any) -> Any:
 
 def _versions(view: Any) -> str:
     line = view["components"][0]
-    return f"{line['from'] or 'absent'} -> {line['to']}"
+    return f"{line['from']} -> {line['to']}"
 
 
 STEPS: tuple[tuple[str, Callable[[_Story], Lines], str], ...] = (
