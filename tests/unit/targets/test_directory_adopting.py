@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +14,12 @@ from noodle_engine.machine.decide import ProbeAnswer
 from noodle_engine.machine.plan import PlanComponent, StepName
 from noodle_engine.machine.records import Observation
 from noodle_engine.registry.tree_options import TreeOptions
-from noodle_engine.targets.base import StepContext, TargetRequest
+from noodle_engine.targets.base import StepContext, TargetPlan, TargetRequest
 from noodle_engine.targets.directory import DirectoryTarget
 from noodle_engine.targets.failures import ForeignFound, TreeHasSpecials, TreeNotAdopted
 from noodle_engine.targets.place import place_of
+from tests.conftest import require_system
+from tests.unit.execute.site import NOBODY, as_user
 from tests.unit.targets.tree_site import FORWARD, LOG, UPGRADE, Tree, leaves, read_tree, write_tree
 
 DEPLOYED: Tree = {
@@ -267,3 +270,40 @@ def test_data_of_an_earlier_time_is_in_the_way_before_anything(
     write_tree(adopting.path, {"uploads/other.txt": b"of a copy"})
     with pytest.raises(TreeNotAdopted, match="data/uploads already"):
         adopting.begin()
+
+
+def test_what_another_user_may_not_move_is_refused_before_anything_is_done() -> None:
+    """And a tree that he could never drop is told."""
+    require_system("root", lambda: os.geteuid() == 0, install="run as root, to be another user")
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        folder.chmod(0o755)
+        srv = folder / "srv"
+        write_tree(srv / "web", {"app.py": b"old", "var/data": b"of root"})
+        for path in (srv, srv / "web", srv / "web" / "app.py"):
+            os.chown(path, NOBODY, os.getegid())
+
+        def plan(*mutable: str) -> object:
+            options = TreeOptions.of(
+                layout="tree",
+                mutable=mutable,
+                unmanaged=(),
+                immutable=False,
+                quiesce=(),
+                unquiesce=(),
+            )
+            request = TargetRequest(
+                component="web",
+                path=srv / "web",
+                home_log=LOG,
+                new=None,
+                adopt=True,
+                options=options.to_text(),
+            )
+            return as_user(NOBODY, lambda: DirectoryTarget().plan(request))
+
+        assert isinstance(plan("var"), TreeNotAdopted)
+        planned = plan()
+        assert isinstance(planned, TargetPlan), planned
+        assert any("var" in notice for notice in planned.notices)
+        assert sorted(path.name for path in srv.iterdir()) == ["web"]

@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from noodle_engine.disk.files import ObjectKind, kind_of, link_text
-from noodle_engine.disk.trees.manifest import EntryKind, TreeManifest, name_text
+from noodle_engine.disk.files import ObjectKind, kind_of, link_text, status_of
+from noodle_engine.disk.trees.manifest import EntryKind, TreeManifest, name_text, named
 from noodle_engine.disk.trees.walk import walk_tree
 from noodle_engine.machine.plan import Diff, Needs
 from noodle_engine.machine.text import path_text
@@ -77,6 +77,7 @@ def plan_adoption(request: TargetRequest, place: Place, reader: Reader) -> Targe
         notices=(
             *notices_on_folder(request.path, place, ""),
             *_told(place, had.layout, options, manifest),
+            *_of_others(manifest),
         ),
         options={**options.to_text(), ADOPT_OPTION: had.layout},
     )
@@ -123,6 +124,7 @@ def refuse_unfit(place: Place, had: str, options: TreeOptions, manifest: TreeMan
             if not text.startswith(b"/") and not leads_to_data(place, there, path):
                 _refuse_leaving(place, path, text)
         elif kind is ObjectKind.FOLDER:
+            _refuse_unmovable(place, path, there)
             for entry in walk_tree(there, file=lambda *_: None).links:
                 if _leaves(entry.path, entry.link):
                     _refuse_leaving(place, path + b"/" + entry.path, entry.link)
@@ -130,6 +132,19 @@ def refuse_unfit(place: Place, had: str, options: TreeOptions, manifest: TreeMan
         for entry in manifest.entries:
             if entry.kind is EntryKind.LINK and _leaves(entry.path, entry.link):
                 _refuse_leaving(place, entry.path, entry.link)
+
+
+def _refuse_unmovable(place: Place, path: bytes, there: Path) -> None:
+    """Refuse a folder that the running user may not move to another one."""
+    if os.access(there, os.W_OK, effective_ids=True):
+        return
+    raise TreeNotAdopted(
+        path=place.path,
+        problem=f"{name_text(path)} may not be moved by user {os.geteuid()}",
+        cause=f"it belongs to user {status_of(there).st_uid}, and who may not write in a folder "
+        "cannot move it to another one",
+        remedy="run Noodle as root, or give the folder to the owner of the tree",
+    )
 
 
 def _refuse_leaving(place: Place, path: bytes, text: bytes) -> None:
@@ -173,6 +188,21 @@ def _told(place: Place, had: str, options: TreeOptions, manifest: TreeManifest) 
             yield f"{name_text(path)} is in {_shown(place)}data already"
         else:
             yield f"{name_text(path)} moves to {_shown(place)}data, and a link takes its place"
+
+
+def _of_others(manifest: TreeManifest) -> Iterator[str]:
+    """What only its owner or root can remove, once the tree is an old version."""
+    mine = os.geteuid()
+    others = [
+        one.path or b"."
+        for one in manifest.entries
+        if one.kind is EntryKind.FOLDER and one.uid != mine
+    ]
+    if mine != 0 and others:
+        yield (
+            f"folders of other users are in it ({named(others)}): once it is an old version, only "
+            "root can drop it"
+        )
 
 
 def _shown(place: Place) -> str:
