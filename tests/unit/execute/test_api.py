@@ -403,7 +403,7 @@ def test_with_broken_settings_only_going_forward_is_refused(
     if broken == "file":
         site.settings(BROKEN_SETTINGS)
     else:
-        monkeypatch.setenv("NOODLE_MAX_CONCURRENT_UPGRADES", "many")
+        monkeypatch.setenv("NOODLE_DEBUG", "maybe")
         monkeypatch.setenv("NOODLE_RUNTIME_UPGRADE_ENABLE", "1")
     with site.open() as noodle:
         one, two = noodle.status().open
