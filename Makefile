@@ -18,10 +18,10 @@ DECLARED := pyproject.toml engine/noodle_engine/__init__.py
 LOCKS := core dev bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format specs bench crashes lock clean
+.PHONY: help demo test clauses clauses-mutate check format specs bench crashes lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  PYTHON=python3.12 chooses the interpreter for a new .venv (3.11 or later)"
 
 demo: .venv/.core ## Adopt a running shop, upgrade it, kill that, resume it, verify, roll back
@@ -41,6 +41,12 @@ check: .venv/.dev ## Style, types, layers and dependencies, as CI does
 format: .venv/.dev ## Format the code and fix what can be fixed safely
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+clauses: .venv/.dev ## List the settings that no test is named for; their number comes last
+	@$(BIN)/python -m tests.clauses
+
+clauses-mutate: .venv/.dev ## Take each setting out, one at a time: its test must fail (minutes)
+	@$(BIN)/python -m tests.clauses.mutate $(if $(SECONDS_MAX),--seconds-max $(SECONDS_MAX)) $(KEYS)
 
 specs: .venv/.dev ## Check the model of the machine (needs Spin and a C compiler)
 	@specs/run

@@ -1,0 +1,126 @@
+"""Settings whose effect nothing else tests: each is changed, and the engine does otherwise."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from noodle_engine.execute.failures import RollbackDisabled, UpgradesDisabled
+from noodle_engine.execute.operations import Operations
+from noodle_engine.machine.states import State
+from noodle_journal.failures import KeyMissing
+from tests.laws.legal_values import nested
+from tests.unit.execute.site import Clock, Driven, Site
+
+DAY_MS = 86_400_000
+
+
+def put(site: Site, key: str, value: object) -> None:
+    """Say one thing in a file of the home."""
+    site.settings(json.dumps(nested({key: value})))
+
+
+def two_versions(site: Site) -> None:
+    site.release("web", "1.0.0")
+    site.release("web", "1.1.0")
+    with site.open() as noodle:
+        noodle.apply(["web@1.0.0"])
+        noodle.apply(["web@1.1.0"])
+
+
+def test_no_upgrade_begins_and_the_way_back_is_open(site: Site) -> None:
+    two_versions(site)
+    put(site, "runtime_upgrade.enabled", False)
+    with site.open() as noodle:
+        with pytest.raises(UpgradesDisabled):
+            noodle.apply([], remove=["web"])
+        assert noodle.rollback("web").state is State.COMMITTED
+
+
+def test_nothing_goes_back_after_a_commit(site: Site) -> None:
+    two_versions(site)
+    put(site, "runtime_upgrade.rollback.enabled", False)
+    with site.open() as noodle:
+        with pytest.raises(RollbackDisabled):
+            noodle.rollback("web")
+        assert site.has("web", "1.1.0")
+
+
+def three_versions(site: Site, clock: Clock) -> Driven:
+    """The third is installed, two old ones are kept."""
+    for version in ("1.0.0", "1.1.0", "1.2.0"):
+        site.release("web", version)
+    driven = Driven.open(site, clock)
+    for version in ("1.0.0", "1.1.0", "1.2.0"):
+        driven.apply(f"web@{version}")
+    assert len(driven.engine.world.points) == 2
+    return driven
+
+
+def test_so_many_old_versions_stay(site: Site) -> None:
+    driven = three_versions(site, Clock())
+    try:
+        put(site, "runtime_upgrade.rollback.max_rollback_points", 1)
+        Operations(driven.engine, {}).collect(actor="test")
+        assert [one.version for one in driven.engine.world.points] == ["1.1.0"]
+    finally:
+        driven.close()
+
+
+def test_old_versions_go_by_age(site: Site) -> None:
+    """The newest stays, however old it is."""
+    clock = Clock()
+    driven = three_versions(site, clock)
+    try:
+        clock.pass_ms(3 * DAY_MS)
+        put(site, "runtime_upgrade.rollback.rollback_retention_days", 2)
+        Operations(driven.engine, {}).collect(actor="test")
+        assert [one.version for one in driven.engine.world.points] == ["1.1.0"]
+    finally:
+        driven.close()
+
+
+def test_the_key_comes_from_where_the_settings_say(site: Site) -> None:
+    """A home that was made has `file` in a file of its own; its default is the environment."""
+    (site.path / "config" / "runtime_upgrade_config.json").unlink()
+    put(site, "encryption.key_source", "file")
+    with site.open() as noodle:
+        assert noodle.status().components == ()
+    site.settings("{}")
+    with pytest.raises(KeyMissing), site.open() as noodle:
+        noodle.status()
+
+
+def test_an_epoch_lasts_so_long(site: Site) -> None:
+    """Within a minute of one session there is one; with keys of ten seconds another begins."""
+    clock = Clock()
+    site.release("web", "1.0.0")
+    site.release("web", "1.1.0")
+    put(site, "encryption.key_rotation_interval", 10)
+    driven = Driven.open(site, clock)
+    try:
+        driven.apply("web@1.0.0")
+        with site.open() as noodle:
+            before = noodle.audit_verify().epochs
+        clock.pass_ms(60_000)
+        driven.apply("web@1.1.0")
+        with site.open() as noodle:
+            assert noodle.audit_verify().epochs > before
+    finally:
+        driven.close()
+
+
+def test_what_ended_earlier_is_not_listed(site: Site) -> None:
+    site.release("web", "1.0.0")
+    ten_days_ago = time.time_ns() // 1_000_000 - 10 * DAY_MS
+    driven = Driven.open(site, Clock(wall_ms=ten_days_ago))
+    driven.apply("web@1.0.0")
+    driven.close()
+    with site.open() as noodle:
+        assert len(noodle.history().upgrades) == 1
+        put(site, "deployment.upgrade_integration.history_days", 9)
+        view = noodle.history()
+        assert view.upgrades == ()
+        assert view.hidden_by == "deployment.upgrade_integration.history_days"
