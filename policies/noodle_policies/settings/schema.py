@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from noodle_policies.settings.model.catalogue import section_in
 from noodle_policies.settings.model.kinds import ENTRY, TEXT_LENGTH_MAX
 from noodle_policies.settings.model.root import Settings
-from noodle_policies.settings.model.section import Section, entries_of, facts_of, is_key
+from noodle_policies.settings.model.section import Section, entries_of, facts_of
 from noodle_policies.settings.reading.sections import PRIVATE_KEY
 from noodle_policies.settings.resolving import VERSION
 
@@ -29,7 +29,8 @@ _ANY: Final = "any"
 
 def settings_schema() -> dict[str, Any]:
     """The schema, draft 2020-12. Every settings file is an object with some of its names."""
-    whole = _section(Settings)
+    made = Settings.model_json_schema()
+    whole = _section(Settings, made, made["$defs"])
     return {
         "$schema": DRAFT,
         "title": "Settings of Noodle",
@@ -53,20 +54,22 @@ def schema_text() -> str:
     return json.dumps(settings_schema(), indent=1) + "\n"
 
 
-def _section(section: type[Section]) -> dict[str, Any]:
-    leaves = _leaves(section)
+def _section(section: type[Section], made: Any, inner: Mapping[str, Any]) -> dict[str, Any]:
+    """A section as it stands in a file. `made` is what pydantic says of it, `inner` of all."""
     properties: dict[str, Any] = {}
     for name, field in section.model_fields.items():
-        inner = None if name in leaves else section_in(field)
-        if inner is None:
-            properties[name] = leaves[name] | _facts(field)
+        found = made["properties"][name]
+        below = section_in(field)
+        if below is None:
+            properties[name] = _plain(found, inner) | _facts(field)
         elif entries_of(field) is None:
-            properties[name] = _section(inner)
+            properties[name] = _section(below, _named(found, inner), inner)
         else:
+            (by_name,) = found["patternProperties"].values()
             properties[name] = {
                 "type": "object",
                 "propertyNames": {"pattern": ENTRY},
-                "additionalProperties": _section(inner),
+                "additionalProperties": _section(below, _named(by_name, inner), inner),
             }
     return {
         "description": " ".join((section.__doc__ or "").split()),
@@ -76,30 +79,12 @@ def _section(section: type[Section]) -> dict[str, Any]:
     }
 
 
-def _leaves(section: type[Section]) -> dict[str, Any]:
-    """What pydantic says of the keys of a section, and of fields of records."""
-    made = section.model_json_schema()
-    inner = made.get("$defs", {})
-    return {
-        name: _plain(found, inner)
-        for name, found in made.get("properties", {}).items()
-        if not _holds_section(section.model_fields[name])
-    }
-
-
-def _holds_section(field: FieldInfo) -> bool:
-    if is_key(field):
-        return False
-    try:
-        return section_in(field) is not None
-    except TypeError:  # a field of a record: neither
-        return False
+def _named(found: Mapping[str, Any], inner: Mapping[str, Any]) -> Any:
+    return inner[found["$ref"].rpartition("/")[2]]
 
 
 def _facts(field: FieldInfo) -> dict[str, Any]:
     """What the model says beside the form."""
-    if not is_key(field):
-        return {}
     facts = facts_of(field)
     said: dict[str, Any] = {"description": facts.says}
     if facts.unit:
@@ -121,8 +106,7 @@ def _plain(found: Any, inner: Mapping[str, Any]) -> Any:
     if not isinstance(found, dict):
         return found
     if "$ref" in found:
-        named = found["$ref"].rpartition("/")[2]
-        return _plain(inner[named], inner)
+        return _plain(_named(found, inner), inner)
     made = {
         name: {key: _plain(one, inner) for key, one in value.items()}
         if name == "properties"
