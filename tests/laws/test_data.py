@@ -343,8 +343,8 @@ within = {0.02 if version == SICK else 60}
         old, new = context.expected_old, context.expected_new
         wanted = (new, old) if action.undo else (old, new)
         seen = (objects.find(place.path).root, objects.find(beside).root)
-        if ABSENT in seen or seen != wanted:
-            return
+        if ABSENT in seen or seen != wanted or old == new:
+            return  # nothing is exchanged, or no longer
         objects.carry(beside, back=action.undo)
         if exchanged:
             exchange(beside, place.path)

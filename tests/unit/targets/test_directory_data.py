@@ -659,6 +659,7 @@ def test_data_outlasts_a_removal(tmp_path: Path, layout: str) -> None:
     assert any("goes with it" in one for one in gone.plan.notices)
     gone.until(StepName.CLEAN_COMMITTED)
     assert not gone.path.exists()
+    write_tree(gone.place.releases / "zz-a-stranger's", {"uploads/mine.txt": b"not this"})
     again = TreeSite(
         tmp_path,
         layout,

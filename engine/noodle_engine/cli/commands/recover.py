@@ -141,7 +141,7 @@ def rescue(
     ask(invocation, f"Exchange {path} with {where}?", yes=yes)
     observed = by_hand(kind, path, where)
     kept = observed.attributes.get("kept")
-    invocation.answer(_exchanged_lines(path, where, observed))
+    invocation.answer(_exchanged_lines(path, where, observed, tree=kind == "directory"))
     invocation.document(RescueView(str(path), found, exchanged=str(where), kept=kept))
     return exits.DONE
 
@@ -167,9 +167,13 @@ def _candidate_lines(path: Path, found: tuple[Candidate, ...]) -> list[str]:
     return lines
 
 
-def _exchanged_lines(path: Path, where: Path, observed: Observation) -> list[str]:
+def _exchanged_lines(path: Path, where: Path, observed: Observation, *, tree: bool) -> list[str]:
     kept = observed.attributes.get("kept")
     lines = [f"{clean(str(path))} is now what {clean(str(where))} was"]
     if kept:
         lines.append(f"  what was in place is kept as {clean(kept)}")
+        if tree:  # nothing can be carried without the journal, which says what is data
+            lines.append(
+                "  with what programs wrote inside of it: an exchange by hand carries none"
+            )
     return lines

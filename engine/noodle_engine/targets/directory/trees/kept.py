@@ -5,6 +5,7 @@ Owns the names in `releases`, and which manifests nobody needs any more.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from noodle_engine.disk.trees.build import KeptTree
 from noodle_engine.targets.directory.trees.reading import Reader
 from noodle_engine.targets.directory.trees.roots import led_to, tree_at, tree_digits, tree_root_in
 from noodle_engine.targets.exchange import Look
-from noodle_engine.targets.place import Place
+from noodle_engine.targets.place import ROOT_DIGITS, Place
 
 __all__ = [
     "LINK_ENDING",
@@ -27,6 +28,11 @@ __all__ = [
 ]
 
 LINK_ENDING = ".link"
+_KEPT = re.compile(
+    rf".+-[0-9a-f]{{{ROOT_DIGITS}}}-(?P<upgrade>[0-9A-Z]{{26}})({re.escape(LINK_ENDING)})?",
+    re.DOTALL,
+)
+"""VERSION-ROOT-ID: whatever else stands in `releases` is somebody's."""
 
 
 def kept_trees(place: Place, reader: Reader) -> Iterator[KeptTree]:
@@ -50,7 +56,7 @@ def newest_kept(place: Place) -> Path | None:
         return None
     with explained("list", place.releases):
         names = [path.name for path in place.releases.iterdir()]
-    for name in sorted(names, key=_upgrade_in, reverse=True):
+    for name in sorted(filter(_upgrade_in, names), key=_upgrade_in, reverse=True):
         path = tree_at(place.parent, place.releases / name)
         if kind_of(path) is ObjectKind.FOLDER:
             return path
@@ -58,8 +64,9 @@ def newest_kept(place: Place) -> Path | None:
 
 
 def _upgrade_in(name: str) -> str:
-    """The id of the upgrade in the name of what is kept: they sort by time."""
-    return name.removesuffix(LINK_ENDING).rpartition("-")[2]
+    """The id of the upgrade in the name of what is kept: they sort by time. Empty for others."""
+    found = _KEPT.fullmatch(name)
+    return "" if found is None else found["upgrade"]
 
 
 def forget_manifests(place: Place, reader: Reader, *, stranger: str | None = None) -> None:
