@@ -29,7 +29,7 @@ from noodle_engine.observe.options import FALLBACK_NAME, LogOptions
 from noodle_engine.observe.queue import Later
 from noodle_engine.observe.secrets import Redactor
 
-__all__ = ["UPGRADE_LOGGERS", "Logs", "opened_log"]
+__all__ = ["UPGRADE_LOGGERS", "Logs", "log_place", "opened_log"]
 
 UPGRADE_LOGGERS: Final = "upgrade"
 """The loggers of upgrades: this one, and those whose names begin with it and a dot."""
@@ -57,6 +57,19 @@ def opened_log(options: LogOptions, folder: Path) -> tuple[LineFile | None, LogU
         else:
             return made, failure
     return None, failure
+
+
+def log_place(options: LogOptions, folder: Path) -> tuple[Path, str | None]:
+    """Where the log is or will be, and why it is not where the options say. Opens nothing."""
+    path = options.path
+    if path.exists():
+        wrong = "it is a folder" if path.is_dir() else "this user may not write it"
+        usable = not path.is_dir() and os.access(path, os.W_OK)
+    else:
+        there = path.parent.is_dir()
+        wrong = "this user may not write its folder" if there else "its folder is not there"
+        usable = there and os.access(path.parent, os.W_OK | os.X_OK)
+    return (path, None) if usable else (folder / FALLBACK_NAME, wrong)
 
 
 def _full_line(options: LogOptions) -> bytes:

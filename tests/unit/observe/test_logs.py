@@ -13,6 +13,7 @@ import pytest
 
 from noodle_engine.api import Waiting
 from noodle_engine.execute.failures import PlanMalformed, SettingsRefused
+from noodle_engine.execute.home.checkup import examine_home
 from noodle_engine.execute.observing.observer import observer_of
 from noodle_engine.observe.failures import LogUnwritable
 from noodle_engine.observe.files import FULL
@@ -143,6 +144,8 @@ def test_a_chosen_log_that_cannot_be_written_stops_what_goes_forward(web: Site, 
     path = str(web.folder / wrong)
     settings(web, {"debug.log_file": path})
     taken(web)
+    [check] = [one for one in examine_home(web.home, {}, thorough=False) if one.name == "log"]
+    assert (check.ok, path in check.found) == (False, True)
     with web.open() as noodle:
         size = noodle.journal.size
         with pytest.raises(LogUnwritable):
@@ -162,6 +165,9 @@ def test_the_default_gives_way_to_the_home_and_says_it_once(web: Site) -> None:
     found = taken(web)
     assert [n for n, line in enumerate(found) if line["event"] == "log.moved"] == [0]
     assert LOG_FILE_DEFAULT in found[0]["text"]
+    [check] = [one for one in examine_home(web.home, {}, thorough=False) if one.name == "log"]
+    assert check.ok is True
+    assert str(web.path / "logs" / LOG) in check.found
 
 
 def test_a_smaller_log_is_put_aside_sooner(web: Site) -> None:
@@ -187,6 +193,8 @@ def test_without_rotation_a_full_log_ends_with_a_word(web: Site) -> None:
     assert [n for n, line in enumerate(found) if line["event"] == FULL] == [len(found) - 1]
     assert path.stat().st_size <= 2000
     assert web.has("web", "1.1.0")
+    [check] = [one for one in examine_home(web.home, {}, thorough=False) if one.name == "log"]
+    assert (check.ok, "full" in check.found) == (False, True)
 
 
 def test_a_full_log_warns_the_person_once(web: Site) -> None:

@@ -16,7 +16,11 @@ from noodle_engine.execute.home.doctor import Check, Facts, examine, this_machin
 from noodle_engine.execute.home.layout import Home
 from noodle_engine.execute.home.opening import master_key_of, open_reader, releases_of, settle
 from noodle_engine.execute.home.settings import Options
+from noodle_engine.machine.text import path_text
 from noodle_engine.machine.upgrade import Fold
+from noodle_engine.observe.failures import LogUnwritable
+from noodle_engine.observe.logs import log_place
+from noodle_engine.observe.options import LogOptions, log_options
 from noodle_engine.targets.place import local_path
 from noodle_journal import verify
 from noodle_journal.errors import NoodleError
@@ -62,6 +66,8 @@ def examine_home(
         *examine(home.path, facts, machine=this_machine(), thorough=thorough),
         *_releases(home),
     )
+    if settled.values is not None:
+        checks = (*checks, _log(home, log_options(settled.values, environment)))
     if settled.failure is None:
         return (*checks, Check("settings", ok=True, found="all settings can be used"))
     failure = settled.failure
@@ -104,6 +110,22 @@ def _releases(home: Home) -> Iterator[Check]:
         )
     elif rows:
         yield Check("releases", ok=True, found=f"{len(rows)} are as they were signed")
+
+
+def _log(home: Home, options: LogOptions) -> Check:
+    """Where the log is, and whether it takes lines still."""
+    path, wrong = log_place(options, home.path / "logs")
+    found = f"it is {path_text(str(path))}"
+    if wrong is not None and options.by_hand:
+        failure = LogUnwritable(path=path_text(str(options.path)), cause=wrong)
+        found = f"{failure.problem}: {wrong}"
+        return Check("log", ok=False, found=found, remedy=failure.remedy)
+    if path.is_file() and not options.rotate and path.stat().st_size >= options.bytes_max * 0.9:
+        remedy = "put it aside, or set debug.log_rotation to true"
+        return Check("log", ok=False, found=f"{found}, and full", remedy=remedy)
+    if wrong is not None:
+        found += f" ({path_text(str(options.path))}: {wrong})"
+    return Check("log", ok=True, found=found)
 
 
 def _sqlite() -> str:
