@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from noodle_policies.settings.failures import Problem, SettingUnknown
+from noodle_policies.settings.migrating import VERSION
 from noodle_policies.settings.model.catalogue import Key, catalogue
 from noodle_policies.settings.reading.files import KNOWN_VARIABLES, PREFIX
-from noodle_policies.settings.resolving import VERSION, Layer, Resolution, Source, located
+from noodle_policies.settings.resolving import Layer, Resolution, Source, located
 from noodle_policies.settings.showing import nested
 from noodle_policies.settings.values import value_text
 
@@ -392,9 +393,11 @@ def _ways(key: Key, found: Resolution, said: tuple[Said, ...]) -> Iterator[str]:
     text = ",".join(json.loads(other)) if key.kind == "list" and not key.structured else text
     yield f"for one command: noodle --set '{key.name}={text}' ..."
     first = next(one for one in said if one.counts)
-    names = " or ".join((*key.facts.variables, f"{PREFIX}{key.name}"))
     over = " (the option --set counts more, and is given now)" if first.layer == "option" else ""
-    yield f"by a variable: {names} (with its dots by env(1)){over}"
+    # A shell exports no name with dots in it.
+    by_name = f"env '{PREFIX}{key.name}={text}' noodle ..."
+    ways = [*(f"{variable}='{text}'" for variable in key.facts.variables), by_name]
+    yield f"by a variable: {', or '.join(ways)}{over}"
     if first.layer in {"option", "variable"}:
         over = f" ({first.place} counts more, and is given now)"
     content = json.dumps(nested({key.name: json.loads(other)}))

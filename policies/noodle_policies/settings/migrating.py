@@ -11,9 +11,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from noodle_policies.settings.resolving import VERSION
+__all__ = [
+    "MIGRATIONS",
+    "VERSION",
+    "Migrated",
+    "Migration",
+    "MigrationAbsent",
+    "leads_here",
+    "migrate",
+]
 
-__all__ = ["MIGRATIONS", "Migrated", "Migration", "MigrationAbsent", "migrate"]
+VERSION: Final = 1
+"""The version of the files that this Noodle reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +40,14 @@ class Migration:
 
 MIGRATIONS: Final[tuple[Migration, ...]] = ()
 """All there are, oldest first. There is one version so far, so there is none."""
+
+
+def leads_here(version: object, migrations: Sequence[Migration] = MIGRATIONS) -> bool:
+    """Whether migrations lead from a version to VERSION, and there is something to do."""
+    if isinstance(version, bool) or not isinstance(version, int) or version >= VERSION:
+        return False
+    known = {one.version for one in migrations}
+    return all(number in known for number in range(version, VERSION))
 
 
 @dataclass(frozen=True, slots=True)

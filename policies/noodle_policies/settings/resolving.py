@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from noodle_policies.settings.checks import consistency_problems, dependencies, security_problems
 from noodle_policies.settings.failures import Problem, ProblemKind, SettingsInvalid, nearest
+from noodle_policies.settings.migrating import VERSION, leads_here
 from noodle_policies.settings.model.catalogue import Key, catalogue
 from noodle_policies.settings.reading.files import CONFIG_VARIABLE, FileRead, Inputs
 from noodle_policies.settings.reading.json_text import JsonRefused, places_in, read_json
@@ -32,7 +33,6 @@ from noodle_policies.settings.values import Values
 
 __all__ = [
     "ENVIRONMENTS",
-    "VERSION",
     "Layer",
     "Resolution",
     "Source",
@@ -41,8 +41,6 @@ __all__ = [
     "resolve",
 ]
 
-VERSION: Final = 1
-"""The version of the files that this reads; `noodle config migrate` brings older ones to it."""
 ENVIRONMENTS: Final = ("production", "staging", "development")
 
 
@@ -191,8 +189,11 @@ def _placer(file: FileRead) -> Callable[[Way], str]:
 
 
 def _version(version: object, place: Callable[[Way], str]) -> Problem:
-    older = isinstance(version, int) and not isinstance(version, bool) and version < VERSION
-    way = "`noodle config migrate` brings it here" if older else f"this Noodle knows {VERSION}"
+    way = (
+        "`noodle config migrate` brings it here"
+        if leads_here(version)
+        else f"this Noodle knows {VERSION}"
+    )
     text = f"the version of the file is {shown(version)}; {way}"
     return Problem(ProblemKind.SYNTAX, place(("version",)), "version", text)
 

@@ -13,12 +13,12 @@ from typing import Any, Final
 
 from pydantic.fields import FieldInfo
 
+from noodle_policies.settings.migrating import VERSION
 from noodle_policies.settings.model.catalogue import section_in
 from noodle_policies.settings.model.kinds import ENTRY, TEXT_LENGTH_MAX
 from noodle_policies.settings.model.root import Settings
 from noodle_policies.settings.model.section import Section, entries_of, facts_of
 from noodle_policies.settings.reading.sections import PRIVATE_KEY
-from noodle_policies.settings.resolving import VERSION
 
 __all__ = ["DRAFT", "schema_text", "settings_schema"]
 

@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+from noodle_policies.settings.migrating import VERSION
 from noodle_policies.settings.model.catalogue import catalogue
 from noodle_policies.settings.reading.files import FILES, KNOWN_VARIABLES
 from noodle_policies.settings.reading.texts import read_variables
-from noodle_policies.settings.resolving import ENVIRONMENTS, VERSION
+from noodle_policies.settings.resolving import ENVIRONMENTS
 from noodle_policies.settings.showing import nested
 from noodle_policies.settings.values import value_text
 

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from noodle_engine.cli.main import main
 from noodle_engine.execute.failures import SettingsRefused
 from noodle_engine.execute.home.config_files import migrate_files
-from noodle_policies.settings.migrating import Migration
+from noodle_policies.settings.migrating import Migration, leads_here
 from noodle_policies.settings.model.catalogue import catalogue
 from noodle_policies.settings.reading.sections import read_sections
 from noodle_policies.settings.schema import settings_schema
@@ -233,7 +233,9 @@ def test_nothing_is_migrated_that_is_current(here: Path, run: Run) -> None:
 
 def test_a_version_that_nothing_leads_from_is_refused(here: Path, run: Run) -> None:
     write(here, "noodle.json", {"version": 0})
-    assert run("show")[1]["error"]["code"] == "settings_invalid"
+    shown = run("show")[1]["error"]
+    assert shown["code"] == "settings_invalid"
+    assert "migrate" not in shown["problem"]
     for version in (0, 2, "1"):
         write(here, "noodle.json", {"version": version})
         code, answer = run("migrate")
@@ -248,6 +250,13 @@ def renamed(content: dict[str, Any]) -> None:
 
 MIGRATION = Migration(0, "section logging is called debug", renamed)
 OLD = {"version": 0, "logging": {"log_level": "ERROR"}}
+
+
+def test_only_an_older_version_with_a_whole_way_leads_here() -> None:
+    assert leads_here(0, [MIGRATION])
+    for version in (-1, 1, 2, False, "0", -(10**15)):
+        assert not leads_here(version, [MIGRATION])
+    assert not leads_here(0)
 
 
 def test_a_migration_keeps_what_was_there_and_says_what_it_did(here: Path, run: Run) -> None:

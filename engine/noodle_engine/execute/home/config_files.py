@@ -23,7 +23,13 @@ from noodle_engine.execute.failures import (
     SettingsRefused,
     SettingsVersionUnknown,
 )
-from noodle_policies.settings.migrating import MIGRATIONS, Migration, MigrationAbsent, migrate
+from noodle_policies.settings.migrating import (
+    MIGRATIONS,
+    VERSION,
+    Migration,
+    MigrationAbsent,
+    migrate,
+)
 from noodle_policies.settings.reading.files import (
     FILE_BYTES_MAX,
     FILES,
@@ -34,7 +40,7 @@ from noodle_policies.settings.reading.files import (
     read_inputs,
 )
 from noodle_policies.settings.reading.json_text import JsonRefused, read_json
-from noodle_policies.settings.resolving import ENVIRONMENTS, VERSION, examine
+from noodle_policies.settings.resolving import ENVIRONMENTS, examine
 from noodle_policies.settings.starting import NOTES_FILE, starting_files
 
 __all__ = ["MadeView", "MigratedRow", "MigratedView", "make_files", "migrate_files"]
