@@ -100,6 +100,9 @@ def walk(site: Site) -> dict[str, list[Any]]:
     use("apply", "hello@1.1.0")
     use("rollback", "hello")
     use("component verify")
+    use("component repair", "hello")  # nothing to do
+    site.target.unlink()
+    use("component repair", "hello", "--yes")
     (site.folder / "deployed").mkdir()
     use("component adopt", "site@1.0.0", "deployed", "--yes")
     use("component verify", "site", "--full")
