@@ -15,7 +15,7 @@ from typing import Final
 
 from noodle_policies.settings.model.catalogue import Key, catalogue
 
-__all__ = ["CLAUSES", "UNTESTED", "only_values"]
+__all__ = ["CLAUSES", "NO_MORE_THAN_TWINS", "UNTESTED", "only_values"]
 
 _HERE: Final = "tests/clauses/test_keys.py"
 _FAMILIES: Final = "tests/clauses/test_families.py"
@@ -23,6 +23,10 @@ _LIMITS: Final = "tests/unit/execute/test_limits.py"
 _RELOADING: Final = "tests/unit/execute/test_reloading.py"
 _LOGS: Final = "tests/unit/observe/test_logs.py"
 _AUDIT: Final = "tests/unit/observe/test_audit.py"
+_DIAGNOSTICS: Final = "tests/unit/observe/test_diagnostics.py"
+_EXAMINING: Final = "tests/unit/observe/test_examining.py"
+_PARTS: Final = f"{_DIAGNOSTICS}::test_each_part_of_the_system_can_be_left_out"
+_ANALYSED: Final = f"{_DIAGNOSTICS}::test_failures_are_analysed_unless_that_is_off"
 _AT_ONCE: Final = f"{_RELOADING}::test_more_may_run_as_soon_as_the_settings_say_so"
 _STRATEGIES: Final = "runtime_upgrade.strategies"
 
@@ -69,13 +73,40 @@ _OBEYED: Final[dict[str, str]] = {
     "security.audit_logging.include_sensitive_data": (
         f"{_AUDIT}::test_names_and_reasons_are_digests_unless_they_are_wanted"
     ),
+    "noodle.clock_bound": f"{_HERE}::test_the_clock_may_stray_so_far",
     "debug.enabled": f"{_LOGS}::test_enabled_logs_everything_whatever_the_level",
     "debug.log_level": f"{_LOGS}::test_the_level_says_from_which_one_on",
     "debug.log_file": f"{_LOGS}::test_the_log_is_where_the_settings_say",
     "debug.max_log_size": f"{_LOGS}::test_a_smaller_log_is_put_aside_sooner",
     "debug.log_rotation": f"{_LOGS}::test_without_rotation_a_full_log_ends_with_a_word",
     "debug.stack_traces": f"{_LOGS}::test_tracebacks_are_in_the_file_where_they_are_wanted",
+    "debug.performance_profiling": (
+        "tests/unit/observe/test_profile.py::test_an_upgrade_leaves_a_profile_where_it_is_wanted"
+    ),
+    "diagnostics.enabled": f"{_DIAGNOSTICS}::test_off_there_is_no_bundle",
+    "diagnostics.health_checks.enabled": (f"{_EXAMINING}::test_there_are_none_where_they_are_off"),
+    "diagnostics.health_checks.interval": f"{_EXAMINING}::test_a_look_comes_after_each_interval",
+    "diagnostics.health_checks.comprehensive": (
+        f"{_EXAMINING}::test_comprehensive_ones_verify_the_journal_and_try_a_write"
+    ),
+    "diagnostics.system_info.enabled": f"{_DIAGNOSTICS}::test_the_system_can_be_left_out_wholly",
+    "diagnostics.system_info.include_environment": _PARTS,
+    "diagnostics.system_info.include_dependencies": _PARTS,
+    "diagnostics.system_info.include_performance": _PARTS,
+    "diagnostics.troubleshooting.enabled": f"{_ANALYSED}[enabled]",
+    "diagnostics.troubleshooting.auto_diagnosis": (
+        f"{_DIAGNOSTICS}::test_a_failed_upgrade_leaves_a_bundle_where_that_is_wanted"
+    ),
+    "diagnostics.troubleshooting.error_analysis": f"{_ANALYSED}[error_analysis]",
+    "diagnostics.troubleshooting.recommendation_engine": (
+        f"{_DIAGNOSTICS}::test_remedies_are_ranked_where_that_is_wanted"
+    ),
 }
+NO_MORE_THAN_TWINS: Final = (
+    "self_improvement.runtime_upgrade_integration.validation_level",
+    "upgrade_validator.validation_level",
+)
+"""What these do is to be another key; that is obeyed by a later part of the work."""
 _VARIABLE_WITHOUT_A_KEY: Final = {
     "NOODLE_RUNTIME_UPGRADE_DEBUG": (
         f"{_LOGS}::test_the_variable_is_for_the_loggers_of_upgrades_alone"
@@ -91,10 +122,10 @@ def only_values() -> list[Key]:
 def _twins() -> dict[str, str]:
     """The other names of what is obeyed under one."""
     keys = catalogue().keys
+    found = [twin for name in _OBEYED for twin in catalogue().twins_of(keys[name])]
     return {
         twin: f"{_FAMILIES}::test_a_twin_is_the_same_setting[{twin}]"
-        for name in _OBEYED
-        for twin in catalogue().twins_of(keys[name])
+        for twin in (*found, *NO_MORE_THAN_TWINS)
         if twin not in _OBEYED
     }
 

@@ -7,7 +7,9 @@ import time
 
 import pytest
 
+from noodle_engine.disk.locks import lock_file
 from noodle_engine.execute.failures import RollbackDisabled, UpgradesDisabled
+from noodle_engine.execute.home.opening import open_engine
 from noodle_engine.execute.operations import Operations
 from noodle_engine.machine.states import State
 from noodle_journal.failures import KeyMissing
@@ -124,3 +126,13 @@ def test_what_ended_earlier_is_not_listed(site: Site) -> None:
         view = noodle.history()
         assert view.upgrades == ()
         assert view.hidden_by == "deployment.upgrade_integration.history_days"
+
+
+def test_the_clock_may_stray_so_far(site: Site) -> None:
+    """What an engine takes for a jump of the wall clock (tests/unit/execute/test_clock.py)."""
+    put(site, "noodle.clock_bound", 7)
+    engine = open_engine(site.home, lock_file(site.home.lock_file), {})
+    try:
+        assert engine.clock._jump_ms == 7_000
+    finally:
+        engine.close()

@@ -125,7 +125,9 @@ def test_off_there_is_no_bundle(web: Site) -> None:
 
 
 def test_each_part_of_the_system_can_be_left_out(web: Site) -> None:
-    """diagnostics.system_info.include_environment, .include_dependencies, .include_performance"""
+    """diagnostics.system_info.include_environment, diagnostics.system_info.include_dependencies,
+    diagnostics.system_info.include_performance
+    """
     whole = set(json.loads(bundle(web, {"LANG": "C"})["system.json"]))
     assert whole == {"system", "environment", "dependencies", "performance"}
     for key in ("include_environment", "include_dependencies", "include_performance"):

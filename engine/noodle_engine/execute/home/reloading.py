@@ -135,8 +135,12 @@ class Reloading:
 
     def start(self) -> None:
         """Watch, once this process has held the home for WATCH_AFTER_S, or at `hurry`."""
-        self._thread = threading.Thread(target=self._watch, name="settings", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._watch, name="settings", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no thread is left: each request looks still
+            return
+        self._thread = thread
 
     def hurry(self) -> None:
         """Watch from now on: this process stays."""
