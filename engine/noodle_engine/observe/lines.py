@@ -5,7 +5,6 @@ Owns the two forms, JSON and text, and the order of the fields. Pure.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from typing import Any, Final
 import orjson
 
 from noodle_engine.observe.files import LINE_BYTES_MAX
+from noodle_engine.observe.levels import Level
 from noodle_engine.observe.secrets import Redactor
 
 __all__ = ["Line", "as_json", "as_text"]
@@ -52,7 +52,7 @@ def as_json(line: Line, redactor: Redactor, pid: int) -> bytes:
 def _content(line: Line, redactor: Redactor, pid: int, letters: int) -> dict[str, Any]:
     content: dict[str, Any] = {
         "time": _time(line.at_ms),
-        "level": logging.getLevelName(line.level),
+        "level": Level(line.level).name,
         "logger": line.logger,
         "event": line.event,
     }
@@ -75,7 +75,7 @@ def _content(line: Line, redactor: Redactor, pid: int, letters: int) -> dict[str
 def as_text(line: Line, redactor: Redactor, pid: int) -> bytes:
     """The line for a person: time, level, logger, upgrade and record, sentence, facts."""
     del pid
-    parts = [_time(line.at_ms).replace("T", " "), f"{logging.getLevelName(line.level):<7}"]
+    parts = [_time(line.at_ms).replace("T", " "), f"{Level(line.level).name:<7}"]
     parts.append(f"{line.logger:<12}")
     if line.seq is not None:
         parts.append(f"#{line.seq}")

@@ -13,10 +13,8 @@ O3. A traceback is in the file only, and only where debug.stack_traces is on.
 
 from __future__ import annotations
 
-import logging
 import os
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +22,7 @@ from typing import Any, Final
 
 from noodle_engine.observe.failures import LogUnwritable
 from noodle_engine.observe.files import FULL, LineFile
+from noodle_engine.observe.levels import Level
 from noodle_engine.observe.lines import Line, as_json, as_text
 from noodle_engine.observe.options import FALLBACK_NAME, LogOptions
 from noodle_engine.observe.queue import Later
@@ -77,7 +76,7 @@ def _full_line(options: LogOptions) -> bytes:
         f"the log has its size of {options.bytes_max} bytes and debug.log_rotation is off: "
         "nothing more is logged"
     )
-    return as_json(Line("log", logging.WARNING, FULL, text, _wall_ms()), Redactor(), os.getpid())
+    return as_json(Line("log", Level.WARNING, FULL, text, _wall_ms()), Redactor(), os.getpid())
 
 
 class Logs:
@@ -125,10 +124,10 @@ class Logs:
         self._warned = False
         self._file, failure = opened_log(options, self._folder)
         self.failure = failure if options.by_hand else None
-        told = self.wants("log", logging.INFO)
+        told = self.wants("log", Level.INFO)
         if told and failure is not None and self._file is not None and self._file.is_new:
             text = f"{failure.problem} ({failure.cause}): it is here instead"
-            self.write_now(Line("log", logging.INFO, "log.moved", text, self._now_ms()))
+            self.write_now(Line("log", Level.INFO, "log.moved", text, self._now_ms()))
 
     def wants(self, logger: str, level: int) -> bool:
         """Whether a line of that logger and level is written."""
@@ -155,6 +154,8 @@ class Logs:
         if self.wants(logger, level):
             trace = None
             if failure is not None and self.options.traces:
+                import traceback  # noqa: PLC0415 - rarely wanted
+
                 trace = "".join(traceback.format_exception(failure))
             self.tell(
                 Line(logger, level, event, text, self._now_ms(), upgrade, None, fields or {}, trace)
@@ -169,7 +170,7 @@ class Logs:
         self._lost += self._later.take_lost()
         if self._lost:
             text = f"{self._lost} lines before this one could not be written"
-            lost = Line("log", logging.WARNING, "log.lost", text, self._now_ms())
+            lost = Line("log", Level.WARNING, "log.lost", text, self._now_ms())
             if file.write(form(lost, self._redactor, self._pid)):
                 self._lost = 0
         line = line if self.options.traces else replace(line, trace=None)

@@ -5,12 +5,12 @@ Owns the way from settings and one variable to options. It opens nothing.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from noodle_engine.observe.levels import Level
 from noodle_policies.settings.sizes import size_bytes
 from noodle_policies.settings.values import Values
 
@@ -36,7 +36,7 @@ _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 class LogOptions:
     """How the log is written.
 
-    level, upgrade_level: from which level on, as `logging` numbers them. by_hand: whether
+    level, upgrade_level: from which level on (see Level). by_hand: whether
     somebody chose the file. traces: whether tracebacks of failures stand in it.
     """
 
@@ -63,12 +63,12 @@ class AuditOptions:
 def log_options(values: Values, environment: Mapping[str, str]) -> LogOptions:
     """The options of the log."""
     everything = values.switch("debug.enabled")
-    level = logging.DEBUG if everything else _number(values.text("debug.log_level"))
+    level = Level.DEBUG if everything else _number(values.text("debug.log_level"))
     upgrades = environment.get(UPGRADE_DEBUG_VARIABLE, "").strip().lower() in _TRUE
     path = values.text("debug.log_file")
     return LogOptions(
         level=level,
-        upgrade_level=logging.DEBUG if upgrades else level,
+        upgrade_level=Level.DEBUG if upgrades else level,
         path=Path(path),
         by_hand=path != LOG_FILE_DEFAULT,
         bytes_max=size_bytes(values.text("debug.max_log_size")),
@@ -89,4 +89,4 @@ def audit_options(values: Values) -> AuditOptions:
 
 
 def _number(level: str) -> int:
-    return logging.getLevelNamesMapping()[level]
+    return Level[level]

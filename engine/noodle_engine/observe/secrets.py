@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, Final, NoReturn
 
 __all__ = ["SHOWN", "Redactor", "Secret", "spellings_of"]
@@ -58,23 +59,6 @@ _WORDS: Final = (
     r"(?:passw(?:or)?d|passphrase|secret|token|credential|(?:api|access|private|journal|master"
     r"|recovery)[_ -]?key)s?(?:[_-](?:key|value|text))?"
 )
-_NAMED: Final = re.compile(_WORDS + r"\Z", re.IGNORECASE)
-_FORMS: Final = re.compile(
-    r"""
-      (?P<pem>-----BEGIN[ ][^-\n]{0,80}-----.*?(?:-----END[ ][^-\n]{0,80}-----|\Z))
-    | (?P<url>[a-z][a-z0-9+.-]{1,20}://[^\s/@:]*):(?P<userinfo>[^\s/@]+)@
-    | (?P<scheme>\b(?:bearer|basic))[ ]+[A-Za-z0-9._~+/=-]{8,}
-    | (?P<jwt>\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*)
-    | (?P<known>\b(?:gh[pousr]_|github_pat_|glpat-|xox[abpr]-|AKIA|sk-)[A-Za-z0-9_-]{12,})
-    | (?P<recovery>\b(?:[A-Z2-7]{7}-){7}[A-Z2-7]{7}\b)
-    | (?P<name>"""
-    + _WORDS
-    + r""")(?P<between>["']?[ ]*[=:][ ]*)(?P<value>"[^"]*"|'[^']*'|[^\s"',;&]+)
-    """,
-    re.IGNORECASE | re.DOTALL | re.VERBOSE,
-)
-
-
 _BEGINNINGS: Final = (
     "-----begin",
     "://",
@@ -120,9 +104,8 @@ class Redactor:
         """`text` with SHOWN for each secret in it (law X2)."""
         if self._known is not None:
             text = self._known.sub(SHOWN, text)
-        small = text.lower()
-        if any(one in small for one in _BEGINNINGS) or text.count("-") >= _RECOVERY_DASHES:
-            return _FORMS.sub(_without, text)
+        if _may_have(text):
+            return _forms().sub(_without, text)
         return text
 
     def value(self, value: Any) -> Any:
@@ -135,7 +118,7 @@ class Redactor:
             case Mapping():
                 return {
                     self.text(str(name)): SHOWN
-                    if isinstance(one, str) and _NAMED.search(str(name))
+                    if isinstance(one, str) and _names_secret(str(name))
                     else self.value(one)
                     for name, one in value.items()
                 }
@@ -143,6 +126,40 @@ class Redactor:
                 return [self.value(one) for one in value]
             case _:
                 return self.text(str(value))
+
+
+def _names_secret(name: str) -> bool:
+    """Whether what has this name is a secret, whatever it looks like."""
+    return _may_have(name) and _named().search(name) is not None
+
+
+def _may_have(text: str) -> bool:
+    small = text.lower()
+    return any(one in small for one in _BEGINNINGS) or text.count("-") >= _RECOVERY_DASHES
+
+
+@cache
+def _named() -> re.Pattern[str]:
+    return re.compile(_WORDS + r"\Z", re.IGNORECASE)
+
+
+@cache
+def _forms() -> re.Pattern[str]:
+    """The forms that secrets have. Made when a text may have one: few do."""
+    return re.compile(
+        r"""
+          (?P<pem>-----BEGIN[ ][^-\n]{0,80}-----.*?(?:-----END[ ][^-\n]{0,80}-----|\Z))
+        | (?P<url>[a-z][a-z0-9+.-]{1,20}://[^\s/@:]*):(?P<userinfo>[^\s/@]+)@
+        | (?P<scheme>\b(?:bearer|basic))[ ]+[A-Za-z0-9._~+/=-]{8,}
+        | (?P<jwt>\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*)
+        | (?P<known>\b(?:gh[pousr]_|github_pat_|glpat-|xox[abpr]-|AKIA|sk-)[A-Za-z0-9_-]{12,})
+        | (?P<recovery>\b(?:[A-Z2-7]{7}-){7}[A-Z2-7]{7}\b)
+        | (?P<name>"""
+        + _WORDS
+        + r""")(?P<between>["']?[ ]*[=:][ ]*)(?P<value>"[^"]*"|'[^']*'|[^\s"',;&]+)
+        """,
+        re.IGNORECASE | re.DOTALL | re.VERBOSE,
+    )
 
 
 def _without(found: re.Match[str]) -> str:

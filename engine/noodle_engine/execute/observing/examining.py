@@ -6,7 +6,6 @@ time, and changes nothing.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from noodle_engine.disk.whole import write_disposable
 from noodle_engine.execute.home.doctor import Check
 from noodle_engine.execute.home.layout import Home
 from noodle_engine.machine.codec import encode
+from noodle_engine.observe.levels import Level
 from noodle_engine.observe.logs import Logs
 from noodle_policies.settings.values import Values
 
@@ -84,7 +84,7 @@ def tell_checks(checks: Sequence[Check], logs: Logs) -> None:
         if check.ok is not True:
             logs.say(
                 "health",
-                logging.WARNING if check.ok is False else logging.INFO,
+                Level.WARNING if check.ok is False else Level.INFO,
                 "health.bad" if check.ok is False else "health.look",
                 f"{check.name}: {check.found}",
                 fields={"check": check.name, "remedy": check.remedy},
@@ -93,7 +93,7 @@ def tell_checks(checks: Sequence[Check], logs: Logs) -> None:
     good = sum(check.ok is True for check in checks)
     text = f"{good} of {len(checks)} checks are good"
     fields = {"checks": [check.name for check in checks], "bad": bad or None}
-    logs.say("health", logging.INFO, "health.checked", text, fields=fields)
+    logs.say("health", Level.INFO, "health.checked", text, fields=fields)
 
 
 def keep_checks(home: Home, checks: Sequence[Check], at_ms: int) -> None:

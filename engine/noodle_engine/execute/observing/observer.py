@@ -11,7 +11,6 @@ B2. What has to be told is made into text in another thread than the engine's.
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -28,6 +27,7 @@ from noodle_engine.machine.states import Message, State
 from noodle_engine.machine.upgrade import Upgrade
 from noodle_engine.observe.audit import Audit, AuditLine, Digests
 from noodle_engine.observe.failures import LogUnwritable
+from noodle_engine.observe.levels import Level
 from noodle_engine.observe.logs import Logs
 from noodle_engine.observe.options import audit_options, log_options
 from noodle_engine.observe.queue import Later
@@ -190,15 +190,15 @@ class Observer:
             )
         except Exception as failure:  # noqa: BLE001 - law B1
             text = f"no bundle could be made: {failure}"
-            self.logs.say("diagnostics", logging.WARNING, "bundle.failed", text, upgrade=upgrade)
+            self.logs.say("diagnostics", Level.WARNING, "bundle.failed", text, upgrade=upgrade)
             return
         text = f"what may help is in {view.path}"
-        self.logs.say("diagnostics", logging.INFO, "bundle.made", text, upgrade=upgrade)
+        self.logs.say("diagnostics", Level.INFO, "bundle.made", text, upgrade=upgrade)
 
     def held(self, open_upgrades: Iterable[Upgrade]) -> None:
         """Tell that the home is held, and what another process left open."""
         self.logs.say(
-            "home", logging.DEBUG, "lock.taken", f"process {os.getpid()} holds the home's lock"
+            "home", Level.DEBUG, "lock.taken", f"process {os.getpid()} holds the home's lock"
         )
         for one in open_upgrades:
             stands = f"{one.state.value}{', going back' if one.undoing else ''}"
@@ -207,7 +207,7 @@ class Observer:
             else:
                 event = "upgrade.interrupted"
                 text = f"an upgrade was left unfinished by another process ({stands})"
-            level = logging.INFO if one.hold is not None else logging.WARNING
+            level = Level.INFO if one.hold is not None else Level.WARNING
             self.logs.say(
                 "upgrade", level, event, text, upgrade=one.id, fields={"state": one.state.value}
             )
@@ -215,7 +215,7 @@ class Observer:
     def released(self) -> None:
         """Tell that the home is given up."""
         self.logs.say(
-            "home", logging.DEBUG, "lock.released", f"process {os.getpid()} gives the lock up"
+            "home", Level.DEBUG, "lock.released", f"process {os.getpid()} gives the lock up"
         )
 
     def refused(self, operation: str, actor: str, failure: NoodleError) -> None:
@@ -223,7 +223,7 @@ class Observer:
         with suppress(Exception):
             self.logs.say(
                 "request",
-                logging.WARNING,
+                Level.WARNING,
                 "request.refused",
                 f"{operation} is refused: {failure.problem}",
                 fields={
@@ -237,7 +237,7 @@ class Observer:
             )
             self.audit.tell(
                 AuditLine(
-                    logging.WARNING,
+                    Level.WARNING,
                     "request.refused",
                     self._now_ms(),
                     actor,
@@ -249,7 +249,7 @@ class Observer:
     def read(self, question: str, actor: str) -> None:
         """Somebody asked, and nothing is changed."""
         self.audit.tell(
-            AuditLine(logging.DEBUG, "read", self._now_ms(), actor, open={"question": question})
+            AuditLine(Level.DEBUG, "read", self._now_ms(), actor, open={"question": question})
         )
 
     def failed(self, upgrade: str, step: str | None, failure: BaseException) -> None:
@@ -268,9 +268,9 @@ class Observer:
 
     def _level_of_failure(self, step: str | None) -> int:
         if step is None:
-            return logging.ERROR
+            return Level.ERROR
         # The record of the step says the same, but for the traceback.
-        return logging.WARNING if self.logs.options.traces else logging.DEBUG
+        return Level.WARNING if self.logs.options.traces else Level.DEBUG
 
     def around(self, upgrade: Upgrade, settings: Values) -> AbstractContextManager[object]:
         """What surrounds the driving of an upgrade in its thread: its profile, if wanted."""

@@ -5,7 +5,6 @@ Owns what each kind of record is called in them, and from which level on it is t
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -27,6 +26,7 @@ from noodle_engine.machine.records import (
 )
 from noodle_engine.machine.states import Message, Outcome, Reason, State
 from noodle_engine.observe.audit import AuditLine
+from noodle_engine.observe.levels import Level
 from noodle_engine.observe.lines import Line
 
 __all__ = ["MEANT", "READS", "audit_line", "log_line"]
@@ -91,52 +91,48 @@ def _told(heard: Heard) -> _Told:  # noqa: PLR0911 - one return per kind
         case Requested(plan=plan, plan_hash=digest):
             open_facts = {"direction": plan.direction.value, "plan_hash": digest}
             names = {"components": _changes(plan)}
-            return _Told(
-                "upgrade", logging.INFO, "upgrade.requested", open_facts, names, logging.INFO
-            )
+            return _Told("upgrade", Level.INFO, "upgrade.requested", open_facts, names, Level.INFO)
         case Transition() as event:
             return _moved(event)
         case StepIntent(step=step, attempt=attempt, undo=undo):
             facts = {**_step(step), "attempt": attempt, "undo": undo or None}
-            return _Told("upgrade.step", logging.DEBUG, "step.begun", facts, _component(step))
+            return _Told("upgrade.step", Level.DEBUG, "step.begun", facts, _component(step))
         case StepDone() as event:
             return _ended(event)
         case TimerSet(id=timer, due_ms=due):
             facts = {"timer": timer, "due_ms": due}
-            return _Told("upgrade.timer", logging.DEBUG, "timer.set", facts)
+            return _Told("upgrade.timer", Level.DEBUG, "timer.set", facts)
         case Decided(policy=policy, verdict=verdict, reasons=reasons):
             facts = {"policy": policy, "verdict": verdict}
             names = {"reasons": list(reasons) or None}
-            return _Told("policy", logging.INFO, "decided", facts, names, logging.INFO)
+            return _Told("policy", Level.INFO, "decided", facts, names, Level.INFO)
         case Alert(name=name, verdict=verdict, value=value):
             facts = {"alert": name, "verdict": verdict}
-            return _Told(
-                "alert", logging.WARNING, "alert", facts, {"value": value}, logging.WARNING
-            )
+            return _Told("alert", Level.WARNING, "alert", facts, {"value": value}, Level.WARNING)
         case Access(subject=subject, permission=permission, allowed=allowed, via=via):
             facts = {"permission": permission, "allowed": allowed, "via": via}
-            read = logging.DEBUG if permission in READS else logging.INFO
+            read = Level.DEBUG if permission in READS else Level.INFO
             return _Told(
                 "access",
-                logging.DEBUG if allowed else logging.WARNING,
+                Level.DEBUG if allowed else Level.WARNING,
                 "access.allowed" if allowed else "access.denied",
                 facts,
                 {} if subject == heard.entry.actor else {"subject": subject},
-                read if allowed else logging.WARNING,
+                read if allowed else Level.WARNING,
             )
         case ConfigChanged(keys=keys, accepted=accepted, errors=errors):
-            level = logging.INFO if accepted else logging.WARNING
+            level = Level.INFO if accepted else Level.WARNING
             facts = {"keys": list(keys), "errors": list(errors) or None}
             name = "settings.changed" if accepted else "settings.refused"
             return _Told("settings", level, name, facts, {}, level)
         case Noted(code=code, data=data):
-            level = logging.WARNING if code in _LOUD else logging.INFO
+            level = Level.WARNING if code in _LOUD else Level.INFO
             quiet = code in _QUIET
             ours = heard.entry.upgrade is not None
             names = {name: value for name, value in data.items() if name != "child"}
             return _Told(
                 "upgrade" if ours else "home",
-                logging.DEBUG if quiet else level,
+                Level.DEBUG if quiet else level,
                 code,
                 {},
                 names,
@@ -146,18 +142,18 @@ def _told(heard: Heard) -> _Told:  # noqa: PLR0911 - one return per kind
 
 def _moved(event: Transition) -> _Told:
     """A move, or a word of a person. What went wrong is a warning; what waits, an error."""
-    level, name = logging.INFO, "upgrade.moved"
+    level, name = Level.INFO, "upgrade.moved"
     if event.message is Message.HOLD:
-        level, name = logging.ERROR, "upgrade.held"
+        level, name = Level.ERROR, "upgrade.held"
     elif event.message is Message.TURN_BACK:
         name = "upgrade.turned_back"
-        level = logging.INFO if event.reason in MEANT else logging.WARNING
+        level = Level.INFO if event.reason in MEANT else Level.WARNING
     elif event.message is Message.RELEASE:
         name = "upgrade.released"
     elif event.target is State.COMMITTED and event.source is not event.target:
         name = "upgrade.committed"
     elif event.target is State.ROLLED_BACK and event.source is not event.target:
-        level, name = logging.WARNING, "upgrade.rolled_back"
+        level, name = Level.WARNING, "upgrade.rolled_back"
     facts = {
         "from": event.source.value,
         "to": event.target.value,
@@ -172,7 +168,7 @@ def _moved(event: Transition) -> _Told:
         "found": event.found,
         "detail": event.detail,
     }
-    return _Told("upgrade", level, name, facts, names, max(level, logging.INFO))
+    return _Told("upgrade", level, name, facts, names, max(level, Level.INFO))
 
 
 def _ended(event: StepDone) -> _Told:
@@ -184,7 +180,7 @@ def _ended(event: StepDone) -> _Told:
         "duration_ms": event.duration_ms,
     }
     names = {**_component(event.step), "error": event.error}
-    level = logging.WARNING if failed else logging.INFO
+    level = Level.WARNING if failed else Level.INFO
     name = "step.failed" if failed else "step.done"
     return _Told("upgrade.step", level, name, facts, names, level if failed else None)
 
