@@ -17,10 +17,11 @@ from noodle_engine.disk.whole import write_whole
 from noodle_engine.observe.failures import BundleUnwritable
 from noodle_engine.observe.secrets import Redactor
 
-__all__ = ["TAIL_BYTES", "tail_of", "write_bundle"]
+__all__ = ["TAIL_BYTES", "TAKEN", "tail_of", "write_bundle"]
 
 TAIL_BYTES: Final = 512 * 1024
 """How much of a log is in a bundle: its end."""
+TAKEN: Final = "there is a file of that name already"
 PART_BYTES_MAX: Final = 4 << 20
 
 
@@ -59,5 +60,5 @@ def write_bundle(
     except DiskError as failure:
         raise BundleUnwritable(path=str(path), cause=failure.cause) from failure
     if not written:
-        raise BundleUnwritable(path=str(path), cause="there is a file of that name already")
+        raise BundleUnwritable(path=str(path), cause=TAKEN)
     return len(made.getvalue())

@@ -49,6 +49,6 @@ class BundleUnwritable(NoodleError):
         super().__init__(
             problem=f"the bundle {path} cannot be written",
             cause=cause,
-            remedy="free space or name another file with --out",
+            remedy="name another file with --out, or mend the cause",
             data={"path": path},
         )

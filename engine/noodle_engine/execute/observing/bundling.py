@@ -32,8 +32,8 @@ from noodle_engine.machine.records import Entry, entry_of
 from noodle_engine.observe import system
 from noodle_engine.observe.analysis import Analysis, Run, analysed
 from noodle_engine.observe.audit import AUDIT_NAME
-from noodle_engine.observe.bundle import tail_of, write_bundle
-from noodle_engine.observe.failures import DiagnosticsDisabled
+from noodle_engine.observe.bundle import TAKEN, tail_of, write_bundle
+from noodle_engine.observe.failures import BundleUnwritable, DiagnosticsDisabled
 from noodle_engine.observe.options import FALLBACK_NAME, log_options
 from noodle_engine.observe.profile import keep_newest
 from noodle_journal import Kind, Reader, verify
@@ -97,6 +97,10 @@ def make_bundle(
     at_s = int(now_s())
     moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime(at_s))
     path = out or home.path / "diagnostics" / f"bundle-{moment}.tar.gz"
+    if path.exists():  # said before anything is gathered; writing looks again
+        raise BundleUnwritable(path=str(path), cause=TAKEN)
+    if not path.parent.is_dir():
+        raise BundleUnwritable(path=str(path), cause="its folder is not there")
     gathering = _Gathering(home, environment, options, values)
     return gathering.written(path, at_s, replace=False)
 
