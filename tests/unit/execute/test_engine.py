@@ -47,6 +47,8 @@ from noodle_engine.targets.failures import TargetBusy
 from noodle_journal import Kind
 from tests.unit.execute.site import WAIT_S_MAX, Clock, Driven, Gate, Site, hook
 
+LIMIT = "runtime_upgrade.strategies.strategy_configs.gradual.timeout"
+"""The total limit of the default strategy."""
 ONE_AT_A_TIME = {"runtime_upgrade_manager.max_concurrent_upgrades": 1}
 ROUNDS = 12
 """How often a race is run; each meets the ending thread somewhere else."""
@@ -642,9 +644,7 @@ def test_a_total_limit_that_passes_turns_the_upgrade_back(timed: Driven, clock: 
     site = timed.site
     gate = site.gate("gate")
     site.release("web", "1.0.0", hook("after-swap", gate.command))
-    upgrade = timed.submit(
-        timed.plan("web@1.0.0"), settings={"runtime_upgrade_manager.default_timeout": 60}
-    )
+    upgrade = timed.submit(timed.plan("web@1.0.0"), settings={LIMIT: 60})
     gate.wait()
     (due,) = timers(timed.events(upgrade), TOTAL_TIMER)
     assert due == timed.open_one(upgrade).requested_ms + 60_000
@@ -668,9 +668,7 @@ def test_a_total_limit_that_passed_while_nobody_ran_is_told_when_it_is_taken_up(
         hook("before-swap", first_gate.command) + hook("after-swap", never_opened.command),
     )
     first = Driven.open(site, clock)
-    upgrade = first.submit(
-        first.plan("web@1.0.0"), settings={"runtime_upgrade_manager.default_timeout": 60}
-    )
+    upgrade = first.submit(first.plan("web@1.0.0"), settings={LIMIT: 60})
     first_gate.wait()
     first.engine.leave()
     first_gate.open()
@@ -733,7 +731,7 @@ def test_a_deadline_reaches_an_upgrade_that_queues(timed: Driven, clock: Clock) 
     gate.wait()
     late = timed.submit(
         timed.plan("late@1.0.0"),
-        settings={**ONE_AT_A_TIME, "runtime_upgrade_manager.default_timeout": 60},
+        settings={**ONE_AT_A_TIME, LIMIT: 60},
     )
     clock.pass_ms(60_000)
     wake_timers(timed)

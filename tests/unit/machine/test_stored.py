@@ -144,7 +144,7 @@ def test_a_plan_keeps_its_hash_and_only_its_time_is_not_in_it() -> None:
         component(
             "web",
             hooks=(Hook(HookPoint.AFTER_SWAP, ("sh", "-c", "true"), pass_env=("LANG",)),),
-            health=(HealthCheck(http="http://localhost/"),),
+            health=(HealthCheck(http="http://localhost/", within_ms=300_000),),
         )
     )
     assert plan_hash(whole) == PLAN_HASH
