@@ -70,12 +70,22 @@ class LineFile:
         """
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
         descriptor = os.open(self.path, flags, _MODE)
-        mode = os.fstat(descriptor).st_mode
+        found = os.fstat(descriptor)
+        mode = found.st_mode
         if stat.S_ISDIR(mode) or stat.S_ISBLK(mode):
             os.close(descriptor)
             raise OSError(errno.EINVAL, "it is no file")
         self.close()
         self._descriptor, self._plain = descriptor, stat.S_ISREG(mode)
+        if self._plain and found.st_size == 0 and found.st_uid == 0:
+            self._give_to_owner()
+
+    def _give_to_owner(self) -> None:
+        """Give a log that root has made to the owner of its folder, who writes it next."""
+        with suppress(OSError):
+            folder = self.path.parent.stat()
+            if folder.st_uid != 0:
+                os.fchown(self._descriptor, folder.st_uid, folder.st_gid)
 
     @property
     def is_terminal(self) -> bool:

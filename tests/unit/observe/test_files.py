@@ -12,6 +12,7 @@ import pytest
 
 from noodle_engine.observe.files import FILES_KEPT, FULL, LineFile
 from tests.conftest import require_system
+from tests.unit.execute.site import NOBODY
 
 LINE = b"0123456789abcde\n"
 WRITER = """
@@ -129,6 +130,18 @@ def test_nobody_waits_for_a_pipe_that_nobody_reads(tmp_path: Path) -> None:
         assert os.read(reader, len(LINE)) == LINE
     finally:
         os.close(reader)
+
+
+def test_what_root_begins_in_the_home_of_another_is_theirs(tmp_path: Path) -> None:
+    require_system("root", lambda: os.geteuid() == 0, install="run as root, to make it theirs")
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    os.chown(theirs, NOBODY, NOBODY)
+    file = opened(theirs / "log", 2 * len(LINE))
+    for _ in range(5):
+        assert file.write(LINE)
+    assert {path.stat().st_uid for path in theirs.iterdir()} == {NOBODY}
+    assert len(list(theirs.iterdir())) > 1
 
 
 def test_lines_that_fit_nowhere_are_lost_and_nothing_else(tmp_path: Path) -> None:
