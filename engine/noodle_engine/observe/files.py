@@ -31,6 +31,8 @@ LINE_BYTES_MAX: Final = 64 * 1024
 """A longer line is cut before it gets here."""
 FULL: Final = "log.full"
 """The name of the event that a full log ends with."""
+_DEVICES: Final = (Path("/dev"), Path("/dev/fd"), Path("/dev/pts"))
+"""Where links lead to terminals and pipes, and only root makes any."""
 _MODE: Final = 0o600
 _TAIL_BYTES: Final = 1024
 
@@ -69,12 +71,18 @@ class LineFile:
         A terminal or a pipe is opened without ever waiting for its reader.
         """
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+        if self.path.parent not in _DEVICES:
+            # Whoever owns the folder must not lead root's lines into a file of root's.
+            flags |= os.O_NOFOLLOW
         descriptor = os.open(self.path, flags, _MODE)
         found = os.fstat(descriptor)
         mode = found.st_mode
         if stat.S_ISDIR(mode) or stat.S_ISBLK(mode):
             os.close(descriptor)
             raise OSError(errno.EINVAL, "it is no file")
+        if stat.S_ISREG(mode) and found.st_nlink > 1:
+            os.close(descriptor)
+            raise OSError(errno.EMLINK, "the file has a second name elsewhere")
         self.close()
         self._descriptor, self._plain = descriptor, stat.S_ISREG(mode)
         if self._plain and found.st_size == 0 and found.st_uid == 0:

@@ -13,6 +13,7 @@ O3. A traceback is in the file only, and only where debug.stack_traces is on.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -51,7 +52,8 @@ def opened_log(options: LogOptions, folder: Path) -> tuple[LineFile | None, LogU
         try:
             made.open()
         except OSError as error:
-            cause = error.strerror or str(error)
+            linked = error.errno == errno.ELOOP
+            cause = "it is a link" if linked else error.strerror or str(error)
             failure = failure or LogUnwritable(path=str(path), cause=cause.lower())
         else:
             return made, failure
