@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from noodle_engine.disk.trees.scan import scan_tree
+from noodle_engine.disk.trees.manifest import TreeManifest
+from noodle_engine.disk.trees.scan import Digests, scan_tree
 from noodle_engine.machine.decide import ProbeAnswer
 from noodle_engine.machine.plan import StepName
 from noodle_engine.registry.tree_options import TreeOptions
 from noodle_engine.targets.base import REPAIR_OPTION, Cost, Source
+from noodle_engine.targets.directory.trees.manifests import Manifests
+from noodle_engine.targets.directory.trees.reading import Reader
+from noodle_engine.targets.exchange import Look
 from noodle_engine.targets.failures import (
     DisplacedWritten,
     ForeignFound,
@@ -420,3 +424,21 @@ def test_what_a_repair_displaced_is_set_aside_once(upgrade: TreeSite) -> None:
     assert "location" not in first.attributes
     assert read_tree(Path(first.attributes["kept"]).resolve()) == leaves(OLD)
     assert site.beside_names() == {f"web.foreign-{site.upgrade}"}
+
+
+def test_a_tree_is_not_taken_for_another_whose_digests_are_more(tmp_path: Path) -> None:
+    """One file is in both, with the SHA-256 in one manifest only; only that one knows its stamp."""
+    tree = tmp_path / "tree"
+    write_tree(tree, {"one": b"1", "two": b"2"})
+    fits = scan_tree(tree).manifest
+    release = scan_tree(tree, digests=Digests.BOTH)
+    other = TreeManifest(
+        entry._replace(path=b"three") if entry.path == b"two" else entry
+        for entry in release.manifest.entries
+    )
+    manifests = Manifests(tmp_path / "manifests")
+    manifests.keep(fits, {})
+    manifests.keep(other, {b"one": release.stamps[b"one"]})
+    (tree / "pid").write_bytes(b"what a program left")
+    reader = Reader(tmp_path, manifests, TreeOptions(), expected=[fits.root, other.root])
+    assert reader.find(tree, Look.STAMPS).root == fits.root

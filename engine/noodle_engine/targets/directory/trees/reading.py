@@ -18,7 +18,13 @@ from typing import Final
 
 from noodle_engine.disk.failures import DiskError
 from noodle_engine.disk.files import ObjectKind, Progress, kind_of, link_text, status_of
-from noodle_engine.disk.trees.manifest import EntryKind, TreeManifest, name_text
+from noodle_engine.disk.trees.manifest import (
+    EntryKind,
+    TreeEntry,
+    TreeManifest,
+    is_same,
+    name_text,
+)
 from noodle_engine.disk.trees.scan import Scanned, check_tree, scan_tree
 from noodle_engine.disk.trees.stamps import Stamp, stamp_of
 from noodle_engine.machine.records import Observation
@@ -225,7 +231,7 @@ def _shows_another(tree: Path, candidate: _Candidate, other: _Candidate) -> bool
     differing = (
         entry
         for entry in manifest.entries
-        if entry.kind is EntryKind.FILE and known.get(entry.path) != entry
+        if entry.kind is EntryKind.FILE and _differ(entry, known.get(entry.path))
     )
     for entry in islice(differing, _GLANCES_MAX):
         try:
@@ -238,6 +244,11 @@ def _shows_another(tree: Path, candidate: _Candidate, other: _Candidate) -> bool
         if status.st_size != entry.size or own.get(entry.path) != stamp == stamps.get(entry.path):
             return True
     return False
+
+
+def _differ(entry: TreeEntry, other: TreeEntry | None) -> bool:
+    """Whether two entries have not one identity; nearly all are equal, which is one call."""
+    return entry != other and (other is None or not is_same(entry, other))
 
 
 def _found(manifest: TreeManifest, identity: tuple[int, int]) -> Found:
