@@ -10,7 +10,7 @@ import signal
 import subprocess
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -39,7 +39,7 @@ def unfit(hint: Any, value: Any, where: str) -> Iterator[str]:
     if origin in (types.UnionType, typing.Union):
         if all(list(unfit(one, value, where)) for one in inside):
             yield f"{where}: {value!r} is none of {hint}"
-    elif origin in (tuple, dict) and isinstance(value, list if origin is tuple else dict):
+    elif origin in (tuple, dict, Mapping) and isinstance(value, list if origin is tuple else dict):
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for name, one in items:
             yield from unfit(inside[0] if origin is tuple else inside[1], one, f"{where}.{name}")
@@ -121,6 +121,15 @@ def walk(site: Site) -> dict[str, list[Any]]:
     site.run("apply", "hello@1.0.0")
     use("component forget", "hello")
     use("completion", "bash")
+    use("config init", "made")
+    use("config migrate", "made")
+    use("config validate", "made")
+    use("config diff", "made")
+    use("config show", "--changed")
+    use("config explain", "debug.enabled")
+    use("config explain", "debug")
+    use("config schema")
+    use("diagnostics bundle", "--out", "bundle.tar.gz")
     return got
 
 
