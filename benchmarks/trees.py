@@ -20,17 +20,30 @@ from pathlib import Path
 
 import blake3
 
-from benchmarks.harness import Answer, Goal, Of, Question, Rounds, Sense
+from benchmarks.harness import Answer, Goal, Of, Question, Rounds, Sense, Spread
 from benchmarks.sizes import Sizes
 from noodle_engine import Noodle
 from noodle_engine.disk.names import exchange, fsync_folder
 
 CHANGED_OF = 20
 SEED = 1
+SMALL = """
+import os, resource, sys, time
+began = time.perf_counter()
+ended = os.spawnv(os.P_WAIT, sys.argv[1], sys.argv[1:])
+took = time.perf_counter() - began
+print(took, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(ended)
+"""
+"""Runs a command, and tells its seconds and its greatest memory (kB).
+
+The kernel's figure for a process begins with that of the process which made it: this one
+is smaller than whatever it measures.
+"""
 WALKS = (
-    "Each step of an upgrade walks and stats all files of the trees that it is about, so that a "
-    "stranger's edit between two steps is seen; and the whole new tree is read back before the "
-    "exchange. The others trust what they wrote."
+    "A tree is looked at before each promise made of it (docs/decisions/0018), and one look "
+    "is a status of every file; the whole new tree is read back before the exchange. The others "
+    "trust what they wrote. Importing Noodle is a tenth of it."
 )
 QUESTIONS = (
     Question(
@@ -82,6 +95,14 @@ QUESTIONS = (
         Goal(Sense.AT_MOST, 0.5, Of.VALUE),
         "It is the disk's sync: the exchange itself is a small part of it.",
     ),
+    Question(
+        "tree.memory",
+        "the most memory that such an upgrade takes",
+        "MB",
+        "an interpreter that imports Noodle",
+        Goal(Sense.AT_MOST, 150.0, Of.VALUE),
+        "It holds the manifests of both trees, an object for each of their entries.",
+    ),
 )
 
 
@@ -127,6 +148,7 @@ class Targets:
 
     folder: Path
     source: Source
+    peaks_mb: list[float] = field(default_factory=list)
 
     def noodle(self, name: str) -> Callable[[], float]:
         """`noodle apply` of the newest version, in a process of its own."""
@@ -141,7 +163,9 @@ class Targets:
                 wanted,
                 "--yes",
             ]
-            return timed([sys.executable, "-m", "noodle_engine.cli", *words])
+            took, peak_mb = watched([sys.executable, "-m", "noodle_engine.cli", *words])
+            self.peaks_mb.append(peak_mb)
+            return took
 
         return run
 
@@ -208,6 +232,13 @@ def timed(command: list[str]) -> float:
     return time.perf_counter() - began
 
 
+def watched(command: list[str]) -> tuple[float, float]:
+    """Run a command; its seconds and its greatest memory. Raises CalledProcessError."""
+    small = [sys.executable, "-I", "-S", "-c", SMALL, *command]
+    took, peak_kb = subprocess.check_output(small, text=True).split()[-2:]
+    return float(took), int(peak_kb) / 1024
+
+
 def quietly(*command: str) -> None:
     """Run a command that must succeed."""
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -252,7 +283,7 @@ def measure(folder: Path, sizes: Sizes) -> list[Answer]:
     ):
         if side in sides:
             answers.append(rounds.answer(key, "noodle", side))
-    return [*answers, *_inside(targets, sizes), _flip(folder, sizes)]
+    return [*answers, *_inside(targets, sizes), _flip(folder, sizes), _memory(targets)]
 
 
 def _inside(targets: Targets, sizes: Sizes) -> list[Answer]:
@@ -301,6 +332,15 @@ def _flip(folder: Path, sizes: Sizes) -> Answer:
         (place / "c").rename(place / "a")
         fsync_folder(place)
     return Rounds({"ours": ours, "theirs": theirs}).answer("tree.flip", "ours", "theirs")
+
+
+def _memory(targets: Targets) -> Answer:
+    """The most of all upgrades, shared and copied, beside the imports alone."""
+    _, imports = watched([sys.executable, "-c", "from noodle_engine import Noodle"])
+    peak = max(targets.peaks_mb)
+    return Answer(
+        "tree.memory", Spread(peak, 0, 1), Spread(imports, 0, 1), Spread(peak / imports, 0, 1)
+    )
 
 
 def _ms(act: Callable[[], object]) -> float:
