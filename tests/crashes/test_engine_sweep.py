@@ -103,7 +103,7 @@ def test_a_strike_anywhere_leaves_old_or_new_and_is_resumed(
             if pairs:
                 assert counts.pairs_landed == counts.pairs_recorded
             if isinstance(made, Engine) and made.again is not None:
-                assert made.struck_again - before > counts.landed / 2
+                assert made.struck_again - before >= counts.landed / 2
 
 
 def test_a_wide_sample_is_large_enough() -> None:

@@ -700,13 +700,17 @@ def _let_happen(machine: EngineUnderCrashes, event: Event) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: f"{event[0]}-{event[1] or 'no'}")
 def test_each_event_at_each_place_comes_to_rest(kind: str, event: Event) -> None:
-    """Not by chance: every place that the upgrade passes, each event there."""
-    passed = 0
+    """Not by chance: every place that the upgrade passes, each event there.
+
+    A small run takes every other place, those that the event before it leaves out.
+    """
+    passed, part = 0, 1 if BREADTH is not Breadth.SMALL else 2
+    first = (KINDS.index(kind) + EVENTS.index(event)) % part
     machine = EngineComesToRest()
     try:
         _lead_up(machine, kind)
         back = machine.keep()
-        for place in EACH_PLACE:
+        for place in (one for at, one in enumerate(EACH_PLACE) if at // 2 % part == first):
             back()
             _begin(machine, kind, place)
             wanted: State | None = None
@@ -721,7 +725,7 @@ def test_each_event_at_each_place_comes_to_rest(kind: str, event: Event) -> None
             assert wanted is None or machine.ended[machine.upgrade or ""] is wanted, place
     finally:
         machine.teardown()
-    assert passed >= PLACES_PASSED_MIN[kind]
+    assert passed >= PLACES_PASSED_MIN[kind] // (part * part)
 
 
 def _wanted_end(machine: EngineUnderCrashes, event: Event) -> State | None:

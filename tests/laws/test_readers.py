@@ -29,7 +29,7 @@ from tests.breadth import BREADTH, Breadth
 from tests.laws import reader
 from tests.unit.targets.tree_site import TreeSite, location_of
 
-UPGRADES = 2_000 if BREADTH is Breadth.FULL else 200
+UPGRADES = {Breadth.SMALL: 60, Breadth.WIDE: 200, Breadth.FULL: 2_000}[BREADTH]
 FILES = ("app.py", "index.html", "static/a.css", "static/b.css", "static/deep/c.css", "z")
 KEPT_MAX = 40
 """How many old versions stay, besides those that a reader is in."""

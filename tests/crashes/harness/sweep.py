@@ -30,6 +30,8 @@ from tests.crashes.harness.snapshot import Snapshot
 
 WORKERS_MAX: Final = 2
 FAILURES_MAX: Final = 5
+AGAIN_MAX: Final = 8
+"""How often a pair of call and file class is tried that another call came in the place of."""
 FRESH_EVERY: Final = 10
 """Of ten points, one runs in a new process even where a fork server runs the others."""
 
@@ -221,6 +223,13 @@ class Sweep:
         applicable = [point for point in self._recorded if strike.applies_to(point.effect)]
         chosen = sample.of(applicable)
         verdicts = _share(self._crew, strike, chosen, failures_max)
+        for turn in range(AGAIN_MAX if sample.every_pair else 0):
+            # Threads of the engine write beside each other: a call can come one place later.
+            again = _elsewhere(applicable, chosen, verdicts, turn)
+            if not again:
+                break
+            chosen = (*chosen, *again)
+            verdicts += _share(self._crew, strike, again, failures_max)
         name = self._scenario.name
         failures = [verdict.failure for verdict in verdicts if verdict.failure is not None]
         if failures:
@@ -272,6 +281,21 @@ def _share(
 
     with ThreadPoolExecutor(len(crew)) as pool:
         return [verdict for part in pool.map(work, range(len(crew))) for verdict in part]
+
+
+def _elsewhere(
+    applicable: Sequence[Point],
+    chosen: Sequence[Point],
+    verdicts: Sequence[_Verdict],
+    turn: int,
+) -> tuple[Point, ...]:
+    """For each pair that was chosen and not struck a point of it, another one at each turn."""
+    if any(verdict.failure for verdict in verdicts):
+        return ()
+    struck = {verdict.landed.name for verdict in verdicts if verdict.landed}
+    lost = sorted({point.name for point in chosen} - struck)
+    groups = ([point for point in applicable if point.name == name] for name in lost)
+    return tuple(group[turn % len(group)] for group in groups)
 
 
 def _count(

@@ -107,8 +107,10 @@ class _Names:
 
     def counts(self, path: str) -> bool:
         """Say whether a path is watched."""
-        below = any(Path(path).is_relative_to(root) for root in self.roots)
-        return below and not path.endswith("-shm")
+        below = [root for root in self.roots if Path(path).is_relative_to(root)]
+        # A log is written by a thread of its own, and no number is given out for it.
+        logged = any(path.startswith(f"{root}/logs/") for root in below) or "home/logs/" in path
+        return bool(below) and not logged and not path.endswith("-shm")
 
 
 def _text(escaped: str) -> str:

@@ -14,7 +14,7 @@ from noodle_engine.machine.states import (
     Release,
     State,
 )
-from noodle_engine.observe.analysis import Run, analysed
+from noodle_engine.observe.diagnosis.analysis import Run, analysed
 
 ERROR = "sh ended with exit code 3"
 

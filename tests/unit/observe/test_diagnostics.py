@@ -13,7 +13,7 @@ import pytest
 
 from noodle_engine.execute.failures import ComponentUnknown
 from noodle_engine.execute.observing.bundling import AUTOMATIC_MAX, make_bundle
-from noodle_engine.observe.bundle import TAIL_BYTES, tail_of
+from noodle_engine.observe.diagnosis.bundle import TAIL_BYTES, tail_of
 from noodle_engine.observe.failures import BundleUnwritable, DiagnosticsDisabled
 from noodle_journal.keys import encode_recovery
 from tests.unit.execute.conftest import MEMORY

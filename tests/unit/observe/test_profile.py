@@ -5,7 +5,13 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from noodle_engine.observe.profile import PROFILES_MAX, STACKS_MAX, Samples, keep_newest, profiled
+from noodle_engine.observe.diagnosis.profile import (
+    PROFILES_MAX,
+    STACKS_MAX,
+    Samples,
+    keep_newest,
+    profiled,
+)
 from tests.unit.execute.site import Site, hook
 from tests.unit.observe.reading import settings, upgrade
 

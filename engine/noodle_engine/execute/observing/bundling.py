@@ -29,13 +29,13 @@ from noodle_engine.execute.observing.observer import redactor_of
 from noodle_engine.execute.recording import Live
 from noodle_engine.machine.codec import encode
 from noodle_engine.machine.records import Entry, entry_of
-from noodle_engine.observe import system
-from noodle_engine.observe.analysis import Analysis, Run, analysed
 from noodle_engine.observe.audit import AUDIT_NAME
-from noodle_engine.observe.bundle import TAKEN, tail_of, write_bundle
+from noodle_engine.observe.diagnosis import system
+from noodle_engine.observe.diagnosis.analysis import Analysis, Run, analysed
+from noodle_engine.observe.diagnosis.bundle import TAKEN, tail_of, write_bundle
+from noodle_engine.observe.diagnosis.profile import keep_newest
 from noodle_engine.observe.failures import BundleUnwritable, DiagnosticsDisabled
 from noodle_engine.observe.options import FALLBACK_NAME, log_options
-from noodle_engine.observe.profile import keep_newest
 from noodle_journal import Kind, Reader, verify
 from noodle_journal.errors import NoodleError
 from noodle_policies.settings.values import Values

@@ -279,7 +279,7 @@ class Observer:
             self._failing.add(upgrade.id)  # another process turned it back
         if not settings.switch("debug.performance_profiling"):
             return nullcontext()
-        from noodle_engine.observe.profile import profiled  # noqa: PLC0415 - rarely wanted
+        from noodle_engine.observe.diagnosis.profile import profiled  # noqa: PLC0415 - rarely wanted
 
         return profiled(upgrade.id, self._home.path / "diagnostics")
 

@@ -1,0 +1,1 @@
+"""Finding out what is wrong: bundles, the analysis of failures, where the time went."""
