@@ -53,6 +53,8 @@ from noodle_engine.targets.place import place_of
 from tests.breadth import BREADTH, Breadth
 from tests.memory import memory_folder
 
+pytestmark = pytest.mark.timeout(7_200 if BREADTH is Breadth.FULL else 900)
+
 DATA: dict[str, tuple[str, ...]] = {
     "1.0.0": ("var/", "state"),
     "1.1.0": ("var/", "state"),
@@ -482,7 +484,7 @@ within = {0.02 if version == SICK else 60}
 
 
 DataUnderCrashes.TestCase.settings = settings(
-    max_examples={Breadth.SMALL: 2, Breadth.WIDE: 150, Breadth.FULL: 1_000}[BREADTH],
+    max_examples={Breadth.SMALL: 2, Breadth.WIDE: 60, Breadth.FULL: 1_000}[BREADTH],
     stateful_step_count=40,
     derandomize=BREADTH is not Breadth.FULL,
     deadline=None,
