@@ -19,9 +19,8 @@ from noodle_policies.settings.failures import Problem, SettingUnknown
 from noodle_policies.settings.migrating import VERSION
 from noodle_policies.settings.model.catalogue import Key, catalogue
 from noodle_policies.settings.reading.files import KNOWN_VARIABLES, PREFIX
-from noodle_policies.settings.resolving import Layer, Resolution, Source, located
-from noodle_policies.settings.showing import nested
-from noodle_policies.settings.values import value_text
+from noodle_policies.settings.resolving import Layer, Resolution, Source
+from noodle_policies.settings.values import nested, value_text
 
 __all__ = ["Explanation", "KeyLine", "Listing", "Said", "explain", "line_of", "names_with"]
 
@@ -183,16 +182,10 @@ def line_of(name: str, found: Resolution) -> KeyLine:
         key=name,
         value=found.values[name],
         changed=found.values[name] != key.default,
-        place=_place(name, found),
+        place=found.place_of(name),
         says=key.facts.says,
         inert=found.inert.get(name),
     )
-
-
-def _place(name: str, found: Resolution) -> str:
-    """Where the value comes from; nothing for a default."""
-    chosen = found.chosen.get(name)
-    return "" if chosen is None else located(chosen, name)
 
 
 # -- one key -----------------------------------------------------------------------------
@@ -201,7 +194,7 @@ def _place(name: str, found: Resolution) -> str:
 def _explained(key: Key, found: Resolution, problems: tuple[Problem, ...]) -> Explanation:
     known = catalogue()
     facts = key.facts
-    names = _speaking(key)
+    names = known.speaking(key)
     inert = found.inert.get(key.name)
     said = tuple(_said(key, found))
     return Explanation(
@@ -231,16 +224,6 @@ def _explained(key: Key, found: Resolution, problems: tuple[Problem, ...]) -> Ex
         problems=tuple(str(one) for one in problems if one.key in names),
         problems_in_all=len(problems),
     )
-
-
-def _speaking(key: Key) -> tuple[str, ...]:
-    """The names under which something may be said of a key, its own first."""
-    known = catalogue()
-    names = [key.name, *known.twins_of(key)]
-    if key.facts.general is not None:
-        general = known.keys[key.facts.general]
-        names += [general.name, *known.twins_of(general)]
-    return tuple(names)
 
 
 def _legal(key: Key) -> str:
@@ -275,7 +258,7 @@ def _spoken(key: Key, found: Resolution) -> Iterator[tuple[Source, str]]:
 
     A variable that sets twins says one thing, and stands there once.
     """
-    names = _speaking(key)
+    names = catalogue().speaking(key)
     spoken = [
         (source, name)
         for source in reversed(found.sources)
@@ -349,7 +332,7 @@ def _absent_entry(key: Key, found: Resolution) -> str | None:
 
 
 def _switched_off(switch: str, found: Resolution) -> str:
-    place = _place(switch, found)
+    place = found.place_of(switch)
     return f"{switch} is off" + (f" ({place})" if place else " (the default)")
 
 

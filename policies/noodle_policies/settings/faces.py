@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 from noodle_policies.settings.failures import nearest
 from noodle_policies.settings.reading.files import Inputs, config_folder, read_inputs, read_one
 from noodle_policies.settings.resolving import resolve
-from noodle_policies.settings.showing import nested
+from noodle_policies.settings.values import nested
 
 __all__ = [
     "AIIntegrationConfig",

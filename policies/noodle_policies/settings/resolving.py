@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -85,6 +86,10 @@ class Resolution:
     environment: str | None
     inputs: Inputs
 
+    def place_of(self, key: str) -> str:
+        """Where the value of a key comes from; nothing for a default."""
+        return _place_in(self.chosen, key)
+
     def in_force(self) -> Values:
         """The values for those who obey them."""
         return Values(self.values, self.inert, self.warnings)
@@ -120,8 +125,8 @@ def examine(inputs: Inputs) -> tuple[Resolution, tuple[Problem, ...]]:
             problems.append(_dependency(key, switch, values, chosen))
     if not problems:
         # What these ask is not worth asking of values that are themselves wrong.
-        problems.extend(consistency_problems(values, _place_of(chosen)))
-        problems.extend(security_problems(values, environment, _place_of(chosen)))
+        problems.extend(consistency_problems(values, partial(_place_in, chosen)))
+        problems.extend(security_problems(values, environment, partial(_place_in, chosen)))
     found = Resolution(
         MappingProxyType(values),
         tuple(sources),
@@ -336,24 +341,15 @@ def _as_kind(key: Key, value: Any) -> Any:
 # -- what follows ---------------------------------------------------------------------------
 
 
-def _place_of(chosen: Mapping[str, Source]) -> Callable[[str], str]:
-    def place(key: str) -> str:
-        found = chosen.get(key)
-        return "" if found is None else located(found, key)
-
-    return place
+def _place_in(chosen: Mapping[str, Source], key: str) -> str:
+    found = chosen.get(key)
+    return "" if found is None else located(found, key)
 
 
 def located(source: Source, key: str) -> str:
     """Where a source speaks of a key, or of the twin or general key that counts for it."""
-    known = catalogue()
-    found = known.find(key)
-    names = [key]
-    if found is not None:
-        names += known.twins_of(found)
-        if found.facts.general is not None:
-            general = known.keys[found.facts.general]
-            names += [general.name, *known.twins_of(general)]
+    found = catalogue().find(key)
+    names = (key,) if found is None else catalogue().speaking(found)
     return source.locate(next((name for name in names if name in source.values), key))
 
 

@@ -13,6 +13,7 @@ from noodle_policies.settings.failures import Problem
 from noodle_policies.settings.model.catalogue import catalogue
 from noodle_policies.settings.model.root import OWN_SECTION
 from noodle_policies.settings.resolving import Resolution, located
+from noodle_policies.settings.values import nested
 
 __all__ = [
     "DifferenceRow",
@@ -21,7 +22,6 @@ __all__ = [
     "SettingsView",
     "ValidatedView",
     "differences",
-    "nested",
     "problem_rows",
     "settings_view",
 ]
@@ -120,18 +120,6 @@ def settings_view(found: Resolution, *, only_changed: bool = False) -> SettingsV
     )
 
 
-def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by dotted names as they stand in a file."""
-    made: dict[str, Any] = {}
-    for name, value in values.items():
-        *outer, last = name.split(".")
-        inner = made
-        for part in outer:
-            inner = inner.setdefault(part, {})
-        inner[last] = value
-    return made
-
-
 def problem_rows(problems: Iterable[Problem]) -> tuple[ProblemRow, ...]:
     """Problems as an answer holds them."""
     return tuple(ProblemRow(one.kind.value, one.place, one.key, one.text) for one in problems)
@@ -148,8 +136,8 @@ def differences(one: Resolution, other: Resolution) -> tuple[DifferenceRow, ...]
             name,
             one.values.get(name),
             other.values.get(name),
-            _place(name, one),
-            _place(name, other),
+            one.place_of(name),
+            other.place_of(name),
         )
         for name in names
         if one.values.get(name) != other.values.get(name)
@@ -160,8 +148,3 @@ def _changed(name: str, found: Resolution) -> bool:
     key = catalogue().find(name)
     in_first = catalogue().defaults.get(name, None if key is None else key.default)
     return bool(found.values[name] != in_first) or name not in catalogue().defaults
-
-
-def _place(name: str, found: Resolution) -> str:
-    chosen = found.chosen.get(name)
-    return "" if chosen is None else located(chosen, name)

@@ -16,8 +16,7 @@ from noodle_policies.settings.model.catalogue import catalogue
 from noodle_policies.settings.reading.files import FILES, KNOWN_VARIABLES
 from noodle_policies.settings.reading.texts import read_variables
 from noodle_policies.settings.resolving import ENVIRONMENTS
-from noodle_policies.settings.showing import nested
-from noodle_policies.settings.values import value_text
+from noodle_policies.settings.values import nested, value_text
 
 __all__ = ["NOTES_FILE", "PRESETS", "file_of", "starting_files"]
 

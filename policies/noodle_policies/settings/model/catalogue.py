@@ -102,6 +102,14 @@ class Catalogue:
         members = (self.keys[name].facts.reader for name in self.twins[key.facts.twin])
         return next((reader for reader in members if reader is not None), None)
 
+    def speaking(self, key: Key) -> tuple[str, ...]:
+        """The names under which something may be said of a key, its own first."""
+        names = (key.name, *self.twins_of(key))
+        if key.facts.general is None:
+            return names
+        general = self.keys[key.facts.general]
+        return (*names, general.name, *self.twins_of(general))
+
     def twins_of(self, key: Key) -> tuple[str, ...]:
         """The other names of one setting."""
         if key.facts.twin is None:

@@ -12,7 +12,8 @@ from noodle_policies.settings.failures import SettingUnknown
 from noodle_policies.settings.model.catalogue import catalogue
 from noodle_policies.settings.reading.files import KNOWN_VARIABLES, read_inputs
 from noodle_policies.settings.resolving import Resolution, examine
-from noodle_policies.settings.showing import differences, nested, settings_view
+from noodle_policies.settings.showing import differences, settings_view
+from noodle_policies.settings.values import nested
 from tests.unit.policies.settings.sources import nested as one_key
 from tests.unit.policies.settings.sources import resolved, write
 
