@@ -15,6 +15,7 @@ from noodle_policies.settings.failures import Problem, ProblemKind, nearest
 from noodle_policies.settings.model.catalogue import Key, catalogue
 from noodle_policies.settings.reading.files import KNOWN_VARIABLES, PREFIX
 from noodle_policies.settings.reading.sections import Way, read_sections, shown
+from noodle_policies.settings.values import nested
 
 __all__ = ["Given", "read_options", "read_variables"]
 
@@ -99,13 +100,7 @@ def _checked(given: list[Given]) -> tuple[list[Given], list[Problem]]:
     taken: list[Given] = []
     problems: list[Problem] = []
     for one in given:
-        content: dict[str, Any] = {}
-        inner = content
-        *sections, last = one.key.split(".")
-        for name in sections:
-            inner = inner.setdefault(name, {})
-        inner[last] = one.value
-        values, refused = read_sections(content, _at(one.place))
+        values, refused = read_sections(nested({one.key: one.value}), _at(one.place))
         problems.extend(refused)
         taken.extend(Given(one.place, key, value) for key, value in values.items())
     return taken, problems

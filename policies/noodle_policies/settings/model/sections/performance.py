@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from noodle_policies.settings.model.kinds import Eviction
 from noodle_policies.settings.model.section import (
@@ -128,115 +128,82 @@ class Performance(Section):
     monitoring: Monitoring = section(Monitoring)
 
 
-_ENABLED: Final = "Whether {} are kept. Off: each is made anew"
-_MAX_SIZE: Final = "How many {} are kept"
-_TTL: Final = "How long one of the {} may be used"
-_EVICTION: Final = (
-    "Which of the {} goes first: lru the one unused longest, lfu the one used least, fifo the "
-    "oldest"
-)
+_COMPONENT: Final = "caching.component_cache.enabled"
+_VERSION: Final = "caching.version_cache.enabled"
+_VALIDATION: Final = "caching.validation_cache.enabled"
+_COMPILATION: Final = "caching.compilation_cache.enabled"
+
+
+def _enabled(what: str) -> Any:
+    says = f"Whether {what} are kept. Off: each is made anew"
+    return switch(True, says, live=True, rests_on=_CACHING)
+
+
+def _max_size(default: int, what: str, switched: str, **facts: Any) -> Any:
+    return count(default, f"How many {what} are kept", live=True, rests_on=switched, **facts)
+
+
+def _ttl(default: int, what: str, switched: str, **facts: Any) -> Any:
+    says = f"How long one of the {what} may be used"
+    return seconds(default, says, live=True, rests_on=switched, **facts)
+
+
+def _eviction(default: str, what: str, switched: str) -> Any:
+    says = (
+        f"Which of the {what} goes first: lru the one unused longest, lfu the one used least, "
+        "fifo the oldest"
+    )
+    return choice(default, says, live=True, rests_on=switched)
 
 
 class ComponentCache(Section):
     """Parsed manifests."""
 
-    enabled: bool = switch(True, _ENABLED.format("parsed manifests"), live=True, rests_on=_CACHING)
-    max_size: int = count(
+    enabled: bool = _enabled("parsed manifests")
+    max_size: int = _max_size(
         100,
-        _MAX_SIZE.format("parsed manifests"),
-        live=True,
+        "parsed manifests",
+        _COMPONENT,
         stricter="runtime_upgrade.components.component_cache_size",
-        rests_on="caching.component_cache.enabled",
     )
-    ttl: int = seconds(
-        3600,
-        _TTL.format("parsed manifests"),
-        live=True,
-        rests_on="caching.component_cache.enabled",
-    )
-    eviction_policy: Eviction = choice(
-        "lru",
-        _EVICTION.format("parsed manifests"),
-        live=True,
-        rests_on="caching.component_cache.enabled",
-    )
+    ttl: int = _ttl(3600, "parsed manifests", _COMPONENT)
+    eviction_policy: Eviction = _eviction("lru", "parsed manifests", _COMPONENT)
 
 
 class VersionCache(Section):
     """Pairs of versions."""
 
-    enabled: bool = switch(True, _ENABLED.format("pairs of versions"), live=True, rests_on=_CACHING)
-    max_size: int = count(
+    enabled: bool = _enabled("pairs of versions")
+    max_size: int = _max_size(
         1000,
-        _MAX_SIZE.format("pairs of versions"),
-        live=True,
+        "pairs of versions",
+        _VERSION,
         stricter="version_manager.compatibility_matrix.cache_size",
-        rests_on="caching.version_cache.enabled",
     )
-    ttl: int = seconds(
-        86400,
-        _TTL.format("pairs of versions"),
-        live=True,
-        rests_on="caching.version_cache.enabled",
-    )
-    eviction_policy: Eviction = choice(
-        "lfu",
-        _EVICTION.format("pairs of versions"),
-        live=True,
-        rests_on="caching.version_cache.enabled",
-    )
+    ttl: int = _ttl(86400, "pairs of versions", _VERSION)
+    eviction_policy: Eviction = _eviction("lfu", "pairs of versions", _VERSION)
 
 
 class ValidationCache(Section):
     """Results of validations; none outlives the signature that it rests on."""
 
-    enabled: bool = switch(
-        True, _ENABLED.format("results of validations"), live=True, rests_on=_CACHING
-    )
-    max_size: int = count(
-        500,
-        _MAX_SIZE.format("results of validations"),
-        live=True,
-        rests_on="caching.validation_cache.enabled",
-    )
-    ttl: int = seconds(
-        1800,
-        _TTL.format("results of validations"),
-        live=True,
-        rests_on="caching.validation_cache.enabled",
-    )
-    eviction_policy: Eviction = choice(
-        "fifo",
-        _EVICTION.format("results of validations"),
-        live=True,
-        rests_on="caching.validation_cache.enabled",
-    )
+    enabled: bool = _enabled("results of validations")
+    max_size: int = _max_size(500, "results of validations", _VALIDATION)
+    ttl: int = _ttl(1800, "results of validations", _VALIDATION)
+    eviction_policy: Eviction = _eviction("fifo", "results of validations", _VALIDATION)
 
 
 class CompilationCache(Section):
     """Compiled units."""
 
-    enabled: bool = switch(True, _ENABLED.format("compiled units"), live=True, rests_on=_CACHING)
-    max_size: int = count(
-        50,
-        _MAX_SIZE.format("compiled units"),
-        live=True,
-        stricter="compiler.version_awareness.cache_size",
-        rests_on="caching.compilation_cache.enabled",
+    enabled: bool = _enabled("compiled units")
+    max_size: int = _max_size(
+        50, "compiled units", _COMPILATION, stricter="compiler.version_awareness.cache_size"
     )
-    ttl: int = seconds(
-        7200,
-        _TTL.format("compiled units"),
-        live=True,
-        stricter="compiler.version_awareness.cache_ttl",
-        rests_on="caching.compilation_cache.enabled",
+    ttl: int = _ttl(
+        7200, "compiled units", _COMPILATION, stricter="compiler.version_awareness.cache_ttl"
     )
-    eviction_policy: Eviction = choice(
-        "lru",
-        _EVICTION.format("compiled units"),
-        live=True,
-        rests_on="caching.compilation_cache.enabled",
-    )
+    eviction_policy: Eviction = _eviction("lru", "compiled units", _COMPILATION)
 
 
 class Caching(Section):
