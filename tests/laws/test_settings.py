@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from noodle_engine import Noodle
@@ -120,8 +120,14 @@ def test_resolving_what_was_resolved_changes_nothing(low: Said, high: Said) -> N
     assert resolved(folded(low, high), folded(low, high)).values == found.values
 
 
+ROLLBACK = "self_improvement.runtime_upgrade_integration.rollback_enabled"
+AUTOMATIC = "runtime_upgrade.rollback.automatic_rollback.trigger_threshold"
+
+
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(st.lists(saids, min_size=2, max_size=6), st.randoms(use_true_random=False))
+# A key under two switches: one contested, the other off.
+@example([{AUTOMATIC: 0.25}, {ROLLBACK: True}, {ROLLBACK: False}], random.Random(4))
 def test_the_order_of_the_sources_of_a_layer_does_not_matter(
     files: list[Said], chance: random.Random
 ) -> None:

@@ -5,7 +5,7 @@ Owns the rules that need more than one key, or the environment. Everything is pu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from functools import cache
 from typing import Any, Final
 
@@ -23,11 +23,13 @@ STEP_S_MIN: Final = 60
 
 
 def dependencies(
-    values: Mapping[str, Any], rank: Callable[[str], int]
+    values: Mapping[str, Any], rank: Callable[[str], int], unsettled: Set[str]
 ) -> tuple[dict[str, str], list[tuple[str, str]]]:
     """The keys without effect, by the switch that is off; and those that were set for nothing.
 
-    `rank` says in which layer a key was set; 0 for a default.
+    `rank` says in which layer a key was set; 0 for a default. `unsettled` are keys of which
+    one layer says different things: such a switch turns nothing off, and such a key was not
+    set for nothing, for which of the values counts is chance.
 
     A key was set for nothing if its value is not the default, and it was set where the
     switch was set or in a higher layer. A switch that a higher layer turns off is meant: an
@@ -36,12 +38,14 @@ def dependencies(
     inert: dict[str, str] = {}
     refused: list[tuple[str, str]] = []
     for switch in catalogue().switches:
-        if not values[switch]:
+        if not values[switch] and switch not in unsettled:
             for name in _resting_on(switch, values):
                 inert.setdefault(name, switch)
     for name, switch in inert.items():
         key = catalogue().find(name)
-        if key and values[name] != key.default and rank(name) >= max(1, rank(switch)):
+        if key is None or name in unsettled or values[name] == key.default:
+            continue
+        if rank(name) >= max(1, rank(switch)):
             refused.append((name, switch))
     return inert, refused
 

@@ -118,11 +118,8 @@ def examine(inputs: Inputs) -> tuple[Resolution, tuple[Problem, ...]]:
     )
     problems.extend(_contradictions(sources))
     values, chosen = _settled(sources, problems)
-    inert, refused = dependencies(values, lambda key: _rank(chosen, key))
-    unsettled = _unsettled(problems)
-    for key, switch in refused:
-        if unsettled.isdisjoint((key, switch)):
-            problems.append(_dependency(key, switch, values, chosen))
+    inert, refused = dependencies(values, partial(_rank, chosen), _unsettled(problems))
+    problems.extend(_dependency(key, switch, values, chosen) for key, switch in refused)
     if not problems:
         # What these ask is not worth asking of values that are themselves wrong.
         problems.extend(consistency_problems(values, partial(_place_in, chosen)))
