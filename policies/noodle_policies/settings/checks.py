@@ -5,7 +5,8 @@ Owns the rules that need more than one key, or the environment. Everything is pu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from functools import cache
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ STEP_S_MIN: Final = 60
 
 
 def dependencies(
-    values: Mapping[str, Any], rank: Callable[[str], int], unsettled: Set[str]
+    values: Mapping[str, Any], rank: Callable[[str], int], unsettled: AbstractSet[str]
 ) -> tuple[dict[str, str], list[tuple[str, str]]]:
     """The keys without effect, by the switch that is off; and those that were set for nothing.
 
