@@ -18,8 +18,8 @@ from benchmarks.journals import MASTER_KEY, new_journal, open_journal, the_recor
 from benchmarks.sizes import Sizes
 from noodle_journal import Report, verify
 from noodle_journal.format.checkpoints import LogVerifier, note_text
-from noodle_journal.keyring import KeyRing
 from noodle_journal.keys import PUBLIC_KEY_FILE, read_public_key
+from noodle_journal.keys.ring import KeyRing
 from noodle_journal.opening import Log, open_store
 from noodle_journal.storage.keystore import Keystore
 

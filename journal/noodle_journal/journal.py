@@ -37,7 +37,7 @@ from noodle_journal.failures import (
 from noodle_journal.format.canonical import JsonValue
 from noodle_journal.format.checkpoints import Checkpoint
 from noodle_journal.format.records import Kind, NewRecord, Record
-from noodle_journal.keyring import KeyRing
+from noodle_journal.keys.ring import KeyRing
 from noodle_journal.opening import Loaded, Log, Tail, open_store
 from noodle_journal.reader import Reader
 from noodle_journal.storage.database import Connection, StoreMalformed

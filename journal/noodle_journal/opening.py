@@ -32,8 +32,8 @@ from noodle_journal.format.checkpoints import Checkpoint, LogVerifier
 from noodle_journal.format.clear import CIPHER_AES, EpochClear
 from noodle_journal.format.merkle import Frontier
 from noodle_journal.format.records import NO_LEAF, Kind, Record, Row
-from noodle_journal.keyring import KeyRing
 from noodle_journal.keys import os_failure
+from noodle_journal.keys.ring import KeyRing
 from noodle_journal.soundness import check_tail_rows, checked_header, decode_row, epoch_clear
 from noodle_journal.storage import rows
 from noodle_journal.storage.database import (

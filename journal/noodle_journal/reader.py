@@ -13,7 +13,7 @@ from typing import Final, Self
 from noodle_journal.failures import JournalRollback
 from noodle_journal.format.checkpoints import Checkpoint
 from noodle_journal.format.records import Kind, Record
-from noodle_journal.keyring import KeyRing
+from noodle_journal.keys.ring import KeyRing
 from noodle_journal.opening import Loaded, Log, open_store
 from noodle_journal.storage.keystore import Keystore
 

@@ -32,8 +32,8 @@ from noodle_journal.format.clear import EpochClear, GivenUp, TreeMark, encode_ep
 from noodle_journal.format.merkle import Frontier
 from noodle_journal.format.records import NO_LEAF, Kind, Record
 from noodle_journal.format.sealing import EpochKeys
-from noodle_journal.keyring import KeyRing
 from noodle_journal.keys import KEY_ID_BYTES, KeyPurpose, NotUnwrapped
+from noodle_journal.keys.ring import KeyRing
 from noodle_journal.opening import Log, Tail, open_store
 from noodle_journal.storage import rows
 from noodle_journal.storage.database import (

@@ -48,7 +48,7 @@ from noodle_journal.format.records import (
     Row,
 )
 from noodle_journal.format.sealing import EpochKeys, NotAuthentic
-from noodle_journal.keyring import KeyRing
+from noodle_journal.keys.ring import KeyRing
 from noodle_journal.soundness import checked_header, epoch_clear
 from noodle_journal.storage import rows
 from noodle_journal.storage.database import Connection, StoreMalformed, translated

@@ -12,8 +12,8 @@ from noodle_journal.failures import (
     KeystoreDamaged,
     NotAJournal,
 )
-from noodle_journal.keyring import KeyRing
 from noodle_journal.keys import PUBLIC_KEY_FILE, read_public_key
+from noodle_journal.keys.ring import KeyRing
 from noodle_journal.opening import open_store
 from noodle_journal.storage.database import Connection
 from noodle_journal.storage.keystore import KEYSTORE_FILE, Keystore
