@@ -57,6 +57,7 @@ def read_json(raw: bytes) -> Any:
     text = _decoded(raw)
     try:
         read = _decoder().decode(text)
+        _refuse_depth(read)
     except (ValueError, RecursionError):
         # Why, and where: the second reader is the one that can say it.
         _Reader(text).whole()
@@ -64,6 +65,21 @@ def read_json(raw: bytes) -> Any:
     if _SURROGATE.search(text):
         _refuse_halves(text, read)
     return read
+
+
+def _refuse_depth(read: Any) -> None:
+    """Raise ValueError for what the second reader takes for too deep."""
+    containers = [read]
+    for _ in range(DEPTH_MAX + 1):
+        containers = [
+            inner
+            for one in containers
+            if isinstance(one, (dict, list))
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not containers:
+            return
+    raise ValueError("too deep")
 
 
 def _refuse_halves(text: str, read: Any) -> None:
@@ -109,15 +125,23 @@ def _refuse(word: str) -> NoReturn:
 
 def _float(text: str) -> float:
     found = float(text)
-    if isinf(found):
+    if len(text) > DIGITS_MAX or isinf(found):
         raise ValueError(text)
     return found
+
+
+def _int(text: str) -> int:
+    if len(text) > DIGITS_MAX:
+        raise ValueError(text)
+    return int(text)
 
 
 @cache
 def _decoder() -> json.JSONDecoder:
     """The library's reader, made once."""
-    return json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse, parse_float=_float)
+    return json.JSONDecoder(
+        object_pairs_hook=_object, parse_constant=_refuse, parse_float=_float, parse_int=_int
+    )
 
 
 def _place(text: str, at: int) -> Place:
@@ -230,6 +254,7 @@ class _Reader:
         if found is None:
             letter = self.text[self.at : self.at + 1]
             self._fail(f"a value is wanted here, not {letter!r}" if letter else "it ends too early")
-        if len(found[0]) > DIGITS_MAX or isinf(float(found[0])):
+        whole = found[0].lstrip("-").isdecimal()
+        if len(found[0]) > DIGITS_MAX or (not whole and isinf(float(found[0]))):
             self._fail("the number is too large")
         self.at = found.end()

@@ -57,7 +57,10 @@ values = st.recursive(
         ('{"a": 1} {}', "1:10", "follows"),
         ("[" * 5000, f"1:{DEPTH_MAX + 2}", "deeper"),
         ('{"a":' * 5000, None, "deeper"),
+        ('{"a": ' + "[" * 100 + "]" * 100 + "}", f"1:{DEPTH_MAX + 7}", "deeper"),
         ("9" * 5000, "1:1", "large"),
+        ("9" * 401, "1:1", "large"),
+        (f"0.{'0' * 400}1", "1:1", "large"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(text: str, place: str | None, word: str) -> None:
@@ -109,3 +112,24 @@ def test_each_name_and_element_has_its_place() -> None:
         ("a", "b", 1): "3:3",
         ("a", "b", 1, "c"): "3:4",
     }
+
+
+@pytest.mark.parametrize("text", ["[" * DEPTH_MAX + "]" * DEPTH_MAX, "-1" + "0" * 350, "1e308"])
+def test_what_is_read_has_places(text: str) -> None:
+    """What one reader takes the other takes: a problem that is found in it can be placed."""
+    assert read_json(text.encode()) == json.loads(text)
+    places_in(text.encode())
+
+
+def test_as_deep_as_may_be_is_the_same_for_both() -> None:
+    for depth in range(DEPTH_MAX - 1, DEPTH_MAX + 3):
+        for inner in ("", "1"):
+            raw = ("[" * depth + inner + "]" * depth).encode()
+            told = []
+            for read in (read_json, places_in):
+                try:
+                    read(raw)
+                    told.append("")
+                except JsonRefused as refused:
+                    told.append(str(refused))
+            assert told[0] == told[1], depth
