@@ -32,9 +32,10 @@ def dependencies(
     one layer says different things: such a switch turns nothing off, and such a key was not
     set for nothing, for which of the values counts is chance.
 
-    A key was set for nothing if its value is not the default, and it was set where the
-    switch was set or in a higher layer. A switch that a higher layer turns off is meant: an
-    operator who turns something off for now need not undo every file.
+    A key was set for nothing if its value is not the default, it acts under no other name
+    either, and it was set where the switch was set or in a higher layer. A switch that a
+    higher layer turns off is meant: an operator who turns something off for now need not
+    undo every file.
     """
     inert: dict[str, str] = {}
     refused: list[tuple[str, str]] = []
@@ -45,6 +46,8 @@ def dependencies(
     for name, switch in inert.items():
         key = catalogue().find(name)
         if key is None or name in unsettled or values[name] == key.default:
+            continue
+        if any(twin not in inert for twin in catalogue().twins_of(key)):
             continue
         if rank(name) >= max(1, rank(switch)):
             refused.append((name, switch))

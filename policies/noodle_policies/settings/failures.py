@@ -30,13 +30,20 @@ class Problem:
     """One thing that is wrong.
 
     place: a file with line and column, a variable or an option. key: the dotted name,
-    where the problem is about one.
+    where the problem is about one. Each is one line: what cannot be printed, in the name of
+    a file or of a key, is shown as a number.
     """
 
     kind: ProblemKind
     place: str
     key: str | None
     text: str
+
+    def __post_init__(self) -> None:
+        for name in ("place", "key", "text"):
+            found = getattr(self, name)
+            if found is not None and not found.isprintable():
+                object.__setattr__(self, name, _printable(found))
 
     @property
     def without_value(self) -> str:
@@ -91,3 +98,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """`, did you mean X?` for the nearest known name, or nothing."""
     found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f", did you mean {found[0]}?" if found else ""
+
+
+def _printable(text: str) -> str:
+    return "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in text)

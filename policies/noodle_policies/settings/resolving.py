@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import partial
+from math import ceil
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -26,10 +27,15 @@ from noodle_policies.settings.checks import consistency_problems, dependencies, 
 from noodle_policies.settings.failures import Problem, ProblemKind, SettingsInvalid, nearest
 from noodle_policies.settings.migrating import VERSION, leads_here
 from noodle_policies.settings.model.catalogue import Key, catalogue
-from noodle_policies.settings.reading.files import CONFIG_VARIABLE, FileRead, Inputs
+from noodle_policies.settings.reading.files import FileRead, Inputs
 from noodle_policies.settings.reading.json_text import JsonRefused, places_in, read_json
 from noodle_policies.settings.reading.sections import Way, private_keys, read_sections, shown
-from noodle_policies.settings.reading.texts import Given, read_options, read_variables
+from noodle_policies.settings.reading.texts import (
+    Given,
+    keyless_variables,
+    read_options,
+    read_variables,
+)
 from noodle_policies.settings.values import Values
 
 __all__ = [
@@ -221,9 +227,7 @@ def _always(place: str) -> Callable[[str], str]:
 
 
 def _environment(inputs: Inputs, problems: list[Problem]) -> str | None:
-    if inputs.variables.get(CONFIG_VARIABLE) == "":
-        text = "it is set to nothing; unset it, or give it a value"
-        problems.append(Problem(ProblemKind.TYPE, CONFIG_VARIABLE, None, text))
+    problems.extend(keyless_variables(inputs.variables))
     found = inputs.variables.get("NOODLE_ENVIRONMENT")
     if found is None or found in ENVIRONMENTS:
         return found
@@ -247,10 +251,22 @@ def _contradictions(sources: Sequence[Source]) -> Iterator[Problem]:
         for other in sources[:index]:
             if one.rank != other.rank:
                 continue
-            for key in one.values.keys() & other.values.keys() - catalogue().merging:
-                if one.values[key] != other.values[key]:
-                    pair = (other, other.values[key]), (one, one.values[key])
-                    yield _unequal(pair[0], key, pair[1], key)
+            for key in one.values.keys() & other.values.keys():
+                ours, theirs = one.values[key], other.values[key]
+                if key in catalogue().merging:
+                    yield from _unequal_entries(other, one, key)
+                elif ours != theirs:
+                    yield _unequal((other, theirs), key, (one, ours), key)
+
+
+def _unequal_entries(one: Source, other: Source, key: str) -> Iterator[Problem]:
+    """Entries of a mapping that both have, and not alike."""
+    ours, theirs = one.values[key], other.values[key]
+    for entry in ours.keys() & theirs.keys():
+        if ours[entry] != theirs[entry]:
+            where = other.locate(f"{key}.{entry}")
+            text = f"{key}: {entry} is one thing here and another in {where}"
+            yield Problem(ProblemKind.CONSISTENCY, one.locate(f"{key}.{entry}"), key, text)
 
 
 def _unequal(one: tuple[Source, Any], key: str, other: tuple[Source, Any], twin: str) -> Problem:
@@ -327,11 +343,14 @@ def _rank(chosen: Mapping[str, Source], key: str) -> int:
 
 
 def _as_kind(key: Key, value: Any) -> Any:
-    """A twin's value as this key has it: 30.0 is 30 for a whole number."""
+    """The value of a twin or a general key as this key has it.
+
+    30.0 is 30 for a whole number, and 30.5 the next one: a limit of half a second is not none.
+    """
     if key.kind == "number" and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if key.kind == "integer" and isinstance(value, float) and value.is_integer():
-        return int(value)
+    if key.kind == "integer" and isinstance(value, float):
+        return ceil(value)
     return value
 
 

@@ -15,7 +15,12 @@ from pydantic.fields import FieldInfo
 
 from noodle_policies.settings.migrating import VERSION
 from noodle_policies.settings.model.catalogue import section_in
-from noodle_policies.settings.model.kinds import ENTRY, TEXT_LENGTH_MAX
+from noodle_policies.settings.model.kinds import (
+    ARGUMENT_MAX,
+    ENTRY,
+    SECRET_NAME,
+    TEXT_LENGTH_MAX,
+)
 from noodle_policies.settings.model.root import Settings
 from noodle_policies.settings.model.section import Section, entries_of, facts_of
 from noodle_policies.settings.reading.sections import PRIVATE_KEY
@@ -115,8 +120,8 @@ def _plain(found: Any, inner: Mapping[str, Any]) -> Any:
         if name not in _DROPPED
     }
     if made.get("additionalProperties") is True:
-        made["additionalProperties"] = {"$ref": f"#/$defs/{_ANY}"}
-    if "patternProperties" in made:
+        made |= _by_any_name()
+    elif "patternProperties" in made:
         ((pattern, value),) = made.pop("patternProperties").items()
         names = {"maxLength": TEXT_LENGTH_MAX, "pattern": pattern}
         made |= {"propertyNames": names, "additionalProperties": value}
@@ -126,13 +131,23 @@ def _plain(found: Any, inner: Mapping[str, Any]) -> Any:
 
 
 def _anything() -> dict[str, Any]:
-    """Any value without a private key in it."""
+    """Any value without a secret in it."""
     more = {"$ref": f"#/$defs/{_ANY}"}
     return {
         "anyOf": [
-            {"type": ["number", "boolean", "null"]},
+            {"type": ["boolean", "null"]},
+            {"type": "number", "minimum": -ARGUMENT_MAX, "maximum": ARGUMENT_MAX},
             {"type": "string", **_NO_KEY},
             {"type": "array", "items": more},
-            {"type": "object", "additionalProperties": more},
+            {"type": "object", **_by_any_name()},
         ]
+    }
+
+
+def _by_any_name() -> dict[str, Any]:
+    """Values by any name, and no text by one that names a secret."""
+    more = {"$ref": f"#/$defs/{_ANY}"}
+    return {
+        "patternProperties": {SECRET_NAME: {"allOf": [more, {"not": {"type": "string"}}]}},
+        "additionalProperties": more,
     }

@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Strict, StringConstraints, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from noodle_policies.settings.sizes import SIZE_FORM
 
 __all__ = [
     "ABSOLUTE",
+    "ARGUMENT_MAX",
     "BELOW",
     "ENTRY",
     "NAME",
+    "SECRET_NAME",
     "TEXT_LENGTH_MAX",
     "ZONE_FORMAT",
     "AbsolutePath",
+    "Arguments",
     "Clock",
     "Day",
     "Deployment",
@@ -86,6 +90,17 @@ ABSOLUTE: Final = rf"^/[^\x00-\x1f]*{_END}"
 BELOW: Final = rf"^(?!/)(?!(?:[^/]*/)*\.\.(?:/|{_END}))[^\x00-\x1f]+{_END}"
 ENTRY: Final = rf"^[A-Za-z0-9][A-Za-z0-9_-]{{0,62}}{_END}"
 
+ARGUMENT_MAX: Final = 2**53 - 1
+"""No number among arguments is larger: each reader of JSON has those up to here exactly."""
+_SECRETS: Final = (
+    r"(?:passw(?:or)?d|passphrase|secret|token|credentials?|(?:api|access|private)[_-]?key)"
+)
+# Schemas know no flag for letters of both kinds.
+SECRET_NAME: Final = (
+    "".join(f"[{one}{one.upper()}]" if one.islower() else one for one in _SECRETS) + _END
+)
+"""How a name ends whose text is a secret, in small letters or large ones."""
+
 ZONE_FORMAT: Final = "iana-timezone"
 """The format of a zone's name in the schema: which zones there are, each machine knows."""
 
@@ -105,12 +120,32 @@ def _text(pattern: str, words: str, *, length_max: int = TEXT_LENGTH_MAX, **sche
     ]
 
 
+_SECRET: Final = re.compile(SECRET_NAME)
+
+
 def _zone(text: str) -> str:
     try:
         ZoneInfo(text)
     except (KeyError, ValueError, OSError):
         raise ValueError("this machine knows no such IANA zone, as Europe/Vienna or UTC") from None
     return text
+
+
+def _arguments(given: dict[str, Any]) -> dict[str, Any]:
+    waiting: list[Any] = [given]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, dict):
+            if any(isinstance(one, str) and _SECRET.search(name) for name, one in found.items()):
+                raise PydanticCustomError(
+                    "secret", "a secret has no place in settings: name a file or a variable of it"
+                )
+            waiting += found.values()
+        elif isinstance(found, list):
+            waiting += found
+        elif isinstance(found, (int, float)) and abs(found) > ARGUMENT_MAX:
+            raise ValueError(f"no number among arguments is beyond {ARGUMENT_MAX}")
+    return given
 
 
 if TYPE_CHECKING:
@@ -142,6 +177,9 @@ else:
     AbsolutePath = _text(ABSOLUTE, "a path from the root on, without control characters")
     PathBelow = _text(BELOW, "a path that begins with no / and has no ..")
     EntryName = _text(ENTRY, "a name of letters, digits, _ and -", length_max=63)
+
+Arguments = Annotated[dict[str, Any], AfterValidator(_arguments)]
+"""What is handed on to a program of the user's: any JSON, with no secret in it."""
 
 # JSON has lists, the model keeps tuples: nothing can change one afterwards.
 Names = Annotated[tuple[Name, ...], Strict(strict=False)]

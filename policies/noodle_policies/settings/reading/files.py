@@ -20,8 +20,10 @@ __all__ = [
     "FILES",
     "FILE_BYTES_MAX",
     "FOLDER_CUSTOM",
+    "HOOK_VARIABLES",
     "KNOWN_VARIABLES",
     "PREFIX",
+    "SWITCH_VARIABLE",
     "FileRead",
     "Inputs",
     "config_folder",
@@ -44,6 +46,12 @@ FILES: Final = (
 FOLDER_CUSTOM: Final = Path("noodle-core", "config")
 PREFIX: Final = "NOODLE_"
 CONFIG_VARIABLE: Final = "NOODLE_CONFIG_DIR"
+SWITCH_VARIABLE: Final = "NOODLE_RUNTIME_UPGRADE_DEBUG"
+"""It is on or off, and sets no key."""
+HOOK_VARIABLES: Final = frozenset(
+    {"NOODLE_UPGRADE_ID", "NOODLE_STEP_KEY", "NOODLE_FROM", "NOODLE_TO"}
+)
+"""A hook gets these; NOODLE_FROM is empty where nothing was there before."""
 KNOWN_VARIABLES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "NOODLE_HOME": "Where journal, keys and releases live",
@@ -52,8 +60,7 @@ KNOWN_VARIABLES: Final[Mapping[str, str]] = MappingProxyType(
         "folder below each settings folder counts more than that",
         "NOODLE_JOURNAL_KEY": "The master key of the journal. It is never shown or written",
         "NOODLE_TOKEN": "The token of a caller. It is never shown or written",
-        "NOODLE_RUNTIME_UPGRADE_DEBUG": "Whether the loggers of upgrades, and only they, write "
-        "everything",
+        SWITCH_VARIABLE: "Whether the loggers of upgrades, and only they, write everything",
         # Hooks get these four; a `noodle` that a hook starts must not mind them.
         "NOODLE_UPGRADE_ID": "For hooks: the upgrade that runs them",
         "NOODLE_STEP_KEY": "For hooks: the same for each try of one step",
@@ -62,7 +69,7 @@ KNOWN_VARIABLES: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """Variables with the prefix that set no key, and what they are for."""
-_MATTERING: Final = "NOODLE_ENVIRONMENT"
+_MATTERING: Final = ("NOODLE_ENVIRONMENT", SWITCH_VARIABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +117,7 @@ class Inputs:
         yield b"variables"
         for name, value in sorted(self.variables.items()):
             # One that is set to nothing is wrong, whichever it is.
-            if name == _MATTERING or name not in KNOWN_VARIABLES or not value:
+            if name in _MATTERING or name not in KNOWN_VARIABLES or not value.strip():
                 yield os.fsencode(name)
                 yield os.fsencode(value)
         yield b"options"

@@ -216,6 +216,8 @@ def _refused(way: Way, detail: Mapping[str, Any], place: Callable[[Way], str]) -
     key, inner = _key_of(way)
     kind = ProblemKind.TYPE if detail["type"] in _TYPES else ProblemKind.RANGE
     name = dotted(way) if key is None else key.name
+    if detail["type"] == "secret":
+        return Problem(ProblemKind.SECURITY, place(way), name, f"{dotted(way)}: {detail['msg']}")
     if key is None:
         wanted = "an object with keys of that section"
     elif inner:

@@ -13,15 +13,21 @@ from typing import Any, Final
 
 from noodle_policies.settings.failures import Problem, ProblemKind, nearest
 from noodle_policies.settings.model.catalogue import Key, catalogue
-from noodle_policies.settings.reading.files import KNOWN_VARIABLES, PREFIX
+from noodle_policies.settings.reading.files import (
+    HOOK_VARIABLES,
+    KNOWN_VARIABLES,
+    PREFIX,
+    SWITCH_VARIABLE,
+)
 from noodle_policies.settings.reading.sections import Way, read_sections, shown
 from noodle_policies.settings.values import nested
 
-__all__ = ["Given", "read_options", "read_variables"]
+__all__ = ["Given", "keyless_variables", "read_options", "read_variables"]
 
 TEXT_LENGTH_MAX: Final = 1 << 16
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
+_NOTHING: Final = "is set to nothing; unset it, or give it a value"
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER: Final = re.compile(
     r"[+-]?(?:[0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})(?:[eE][+-]?[0-9]{1,3})?"
@@ -66,6 +72,24 @@ def read_variables(variables: Mapping[str, str]) -> tuple[list[Given], list[Prob
             _take(variable, key, text, given, problems)
     checked, refused = _checked(given)
     return checked, problems + refused
+
+
+def keyless_variables(variables: Mapping[str, str]) -> Iterator[Problem]:
+    """What is wrong with the variables that set no key; NOODLE_ENVIRONMENT is judged elsewhere.
+
+    One that is set to nothing was meant to be something. A hook gets its own as they are.
+    """
+    for name in KNOWN_VARIABLES:
+        text = variables.get(name)
+        if text is None or name in HOOK_VARIABLES or name == "NOODLE_ENVIRONMENT":
+            continue
+        try:
+            if not text.strip():
+                raise _Refused(_NOTHING)
+            if name == SWITCH_VARIABLE:
+                _scalar("boolean", text.strip())
+        except _Refused as refused:
+            yield Problem(ProblemKind.TYPE, name, None, f"it {refused}")
 
 
 def read_options(options: Iterable[tuple[str, str]]) -> tuple[list[Given], list[Problem]]:
@@ -117,7 +141,7 @@ def _parsed(key: Key, text: str) -> Any:
     """The value that a text means for a key. Raises _Refused."""
     trimmed = text.strip()
     if not trimmed:
-        raise _Refused("is set to nothing; unset it, or give it a value")
+        raise _Refused(_NOTHING)
     if len(trimmed) > TEXT_LENGTH_MAX:
         raise _Refused(f"is longer than {TEXT_LENGTH_MAX} letters")
     if key.structured:

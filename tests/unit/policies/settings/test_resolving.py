@@ -26,6 +26,7 @@ TIMEOUT = "runtime_upgrade_manager.default_timeout"
 TWIN = "self_improvement.runtime_upgrade_integration.upgrade_timeout"
 IMMEDIATE = "runtime_upgrade.strategies.strategy_configs.immediate.timeout"
 POINTS = "runtime_upgrade.rollback.max_rollback_points"
+RULES = "upgrade_validator.custom_validators.validation_rules"
 ROLLBACK = "runtime_upgrade.rollback.enabled"
 
 
@@ -88,10 +89,10 @@ def test_mappings_merge_and_lists_replace(tmp_path: Path) -> None:
     rules = "upgrade_validator.custom_validators.validation_rules"
     on = nested("upgrade_validator.custom_validators.enabled", True)
     critical = "self_improvement.runtime_upgrade_integration.critical_components"
-    home = write(tmp_path / "a", "noodle.json", nested(rules, {"a": {"timeout": 1}, "b": {}}))
+    home = write(tmp_path / "a", "noodle.json", nested(RULES, {"a": {"timeout": 1}, "b": {}}))
     write(home, "component_sections.json", on)
     write(home, "runtime_upgrade_config.json", nested(critical, ["x", "y"]))
-    folder = write(tmp_path / "b", "noodle.json", nested(rules, {"b": {"severity": "warning"}}))
+    folder = write(tmp_path / "b", "noodle.json", nested(RULES, {"b": {"severity": "warning"}}))
     write(folder, "runtime_upgrade_config.json", nested(critical, ["z"]))
     found = resolved([home, folder]).values
     assert {name: rule["severity"] for name, rule in found[rules].items()} == {
@@ -332,10 +333,14 @@ def test_an_environment_that_is_none_is_refused() -> None:
 
 def test_secrets_have_no_place_in_a_file_and_are_never_shown(tmp_path: Path) -> None:
     key = "-----BEGIN PRIVATE KEY-----\nMII"
+    arguments = {"x": {"args": {"a": [{"password": "hunter2"}]}}}
+    validators = {"enabled": True, "validation_rules": arguments}
+    said = nested("upgrade_validator.custom_validators", validators)
+    write(tmp_path, "runtime_upgrade_config.json", said)
     write(tmp_path, "noodle.json", {"security": {"api_token": "hunter2"}})
     write(tmp_path, "component_sections.json", nested("debug.log_file", key))
     found = problems_of([tmp_path])
-    assert {one.kind for one in found} == {ProblemKind.SECURITY}
+    assert [one.kind for one in found] == [ProblemKind.SECURITY] * 3
     assert not any("hunter2" in str(one) or "MII" in str(one) for one in found)
 
 
@@ -429,3 +434,70 @@ def test_equal_settings_have_one_hash_and_different_ones_another() -> None:
     other = resolved([], {"NOODLE_UPGRADE_TIMEOUT": "7"}).in_force().stored()
     assert values_hash(one) == values_hash(dict(reversed(list(one.items()))))
     assert values_hash(one) != values_hash(other)
+
+
+def test_entries_of_one_name_in_two_files_of_a_folder_must_be_equal(tmp_path: Path) -> None:
+    def said(seconds: float) -> dict[str, object]:
+        return nested(RULES, {"x": {"timeout": seconds}, f"y{seconds}": {}})
+
+    switch = nested("upgrade_validator.custom_validators.enabled", value=True)
+    write(tmp_path / "above", "noodle.json", switch)
+    folders = [tmp_path, tmp_path / "above"]
+    write(tmp_path, "noodle.json", said(1.0))
+    write(tmp_path, "component_sections.json", said(1.0))
+    assert set(resolved(folders).values[RULES]) == {"x", "y1.0"}
+    write(tmp_path, "component_sections.json", said(2.0))
+    (problem,) = problems_of(folders)
+    assert (problem.kind, problem.key) == (ProblemKind.CONSISTENCY, RULES)
+    assert all(name in str(problem) for name in ("noodle.json:1:", "component_sections.json:1:"))
+
+
+@pytest.mark.parametrize(
+    ("switch", "key", "value"),
+    [
+        ("upgrade_validator.enabled", "runtime_upgrade.validation.level", "permissive"),
+        (
+            "self_improvement.ai_decision.runtime_upgrade_decisions_enabled",
+            "ai_agents.upgrade_integration.decision_threshold",
+            0.4,
+        ),
+    ],
+)
+def test_what_acts_under_another_name_was_not_set_for_nothing(
+    tmp_path: Path, switch: str, key: str, value: object
+) -> None:
+    write(tmp_path, "noodle.json", nested(switch, value=False))
+    write(tmp_path, "component_sections.json", nested(key, value))
+    found = resolved([tmp_path])
+    (inert,) = found.inert.keys() & catalogue().twins_of(catalogue().keys[key])
+    assert found.values[inert] == value
+
+
+def test_half_a_second_of_a_general_limit_is_a_whole_one_of_a_specific_key(tmp_path: Path) -> None:
+    write(tmp_path, "noodle.json", nested("hot_swap_engine.default_swap_timeout", 0.5))
+    assert resolved([tmp_path]).values["runtime_upgrade.hot_swap.swap_timeout"] == 1
+    assert isinstance(resolved([tmp_path]).values["runtime_upgrade.hot_swap.swap_timeout"], int)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("NOODLE_HOME", ""),
+        ("NOODLE_JOURNAL_KEY", " "),
+        ("NOODLE_RUNTIME_UPGRADE_DEBUG", ""),
+        ("NOODLE_RUNTIME_UPGRADE_DEBUG", "maybe"),
+    ],
+)
+def test_a_variable_that_sets_no_key_must_be_right_as_well(variable: str, text: str) -> None:
+    (problem,) = problems_of(variables={variable: text})
+    assert (problem.kind, problem.place) == (ProblemKind.TYPE, variable)
+    right = {"NOODLE_RUNTIME_UPGRADE_DEBUG": " Yes ", "NOODLE_FROM": "", "NOODLE_HOME": "/x"}
+    assert resolved(variables=right).values == catalogue().defaults
+
+
+def test_a_problem_is_one_line_whatever_a_name_or_a_value_holds(tmp_path: Path) -> None:
+    folder = write(tmp_path / "a\nb\udcff", "noodle.json", {"x\nwrong: y\x1b[2J": 1})
+    write(folder, "component_sections.json", {"debug": {"log_level": "a\nb", "\x07": 1}})
+    for problem in problems_of([folder], {"NOODLE_X\ny": "1"}):
+        assert str(problem).isprintable()
+        assert problem.without_value.isprintable()

@@ -80,7 +80,8 @@ def names_of(error: ValidationError) -> Iterable[str]:
         known = error.schema.get("properties", {})
         return [key_of([*way, name]) for name in error.instance if name not in known]
     if error.validator == "pattern" and "propertyNames" in error.absolute_schema_path:
-        return [key_of([*way, str(error.instance)])]
+        shown = str(error.instance).replace("\n", "\\x0a")  # as a problem names it
+        return [key_of([*way, shown])]
     return [key_of(way)]
 
 
@@ -164,6 +165,12 @@ def samples(key: Key) -> Iterator[object]:
             {"a": {"timeout": 0}},
             {"a": {"args": {"x": [1, {"y": None}]}}},
             {"a": {"args": {"x": [1, {"y": PEM}]}}},
+            {"a": {"args": {"x": [10**30]}}},
+            {"a": {"args": {"x": 1e300, "y": -(2.0**53)}}},
+            {"a": {"args": {"x": [2**53 - 1, -1.5]}}},
+            {"a": {"args": {"x": [{"db_Password": "x"}]}}},
+            {"a": {"args": {"API-KEY": "x"}}},
+            {"a": {"args": {"token": 3, "tokens": "x", "secret_file": "x"}}},
             {"a ": {}},
             {"": {}},
             {"x" * 5000: {}},

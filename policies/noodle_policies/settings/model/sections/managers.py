@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
-from noodle_policies.settings.model.kinds import FolderNames, Level, Name, Names, Strategy
+from noodle_policies.settings.model.kinds import (
+    Arguments,
+    FolderNames,
+    Level,
+    Name,
+    Names,
+    Strategy,
+)
 from noodle_policies.settings.model.section import (
     Section,
     choice,
@@ -368,7 +375,7 @@ class ValidationRule(Section):
 
     severity: Literal["critical", "error", "warning"] = "error"
     timeout: float = Field(default=30.0, gt=0, le=3600)
-    args: dict[str, Any] = Field(default_factory=dict)
+    args: Arguments = Field(default_factory=dict)
 
 
 class CustomValidators(Section):
