@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Strict, StringConstraints, WithJsonSchema
-from pydantic_core import PydanticCustomError
 
 from noodle_policies.settings.sizes import SIZE_FORM
 
@@ -40,6 +39,7 @@ __all__ = [
     "PathBelow",
     "Permission",
     "Range",
+    "SecretNamed",
     "SemVer",
     "Size",
     "Strategy",
@@ -131,14 +131,18 @@ def _zone(text: str) -> str:
     return text
 
 
+class SecretNamed(ValueError):
+    """A text stands under a name of a secret."""
+
+
 def _arguments(given: dict[str, Any]) -> dict[str, Any]:
     waiting: list[Any] = [given]
     while waiting:
         found = waiting.pop()
         if isinstance(found, dict):
             if any(isinstance(one, str) and _SECRET.search(name) for name, one in found.items()):
-                raise PydanticCustomError(
-                    "secret", "a secret has no place in settings: name a file or a variable of it"
+                raise SecretNamed(
+                    "a secret has no place in settings: name a file or a variable of it"
                 )
             waiting += found.values()
         elif isinstance(found, list):

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from noodle_policies.settings.failures import VALUE_LETTERS_MAX, Problem, ProblemKind, nearest
 from noodle_policies.settings.model.catalogue import Key, catalogue, section_in
+from noodle_policies.settings.model.kinds import SecretNamed
 from noodle_policies.settings.model.root import Settings
 from noodle_policies.settings.model.section import Section, entries_of
 
@@ -216,8 +217,9 @@ def _refused(way: Way, detail: Mapping[str, Any], place: Callable[[Way], str]) -
     key, inner = _key_of(way)
     kind = ProblemKind.TYPE if detail["type"] in _TYPES else ProblemKind.RANGE
     name = dotted(way) if key is None else key.name
-    if detail["type"] == "secret":
-        return Problem(ProblemKind.SECURITY, place(way), name, f"{dotted(way)}: {detail['msg']}")
+    why = detail.get("ctx", {}).get("error")
+    if isinstance(why, SecretNamed):
+        return Problem(ProblemKind.SECURITY, place(way), name, f"{dotted(way)}: {why}")
     if key is None:
         wanted = "an object with keys of that section"
     elif inner:
