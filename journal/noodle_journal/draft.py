@@ -30,7 +30,7 @@ from noodle_journal.format.records import (
     NewRecord,
     Record,
 )
-from noodle_journal.format.sealing import HEDGE_BYTES, EpochKeys, Tagger
+from noodle_journal.format.sealing import HEDGE_BYTES, Sealing, Tagger
 
 Entropy = Callable[[int], bytes]
 RowValues = tuple[int, bytes, bytes | None, bytes, bytes, bytes | None, bytes | None]
@@ -95,7 +95,7 @@ class Draft:
     tree: Frontier
     last_leaf: bytes
     epoch: int
-    keys: EpochKeys
+    keys: Sealing
     at_ns: int
     state_seq: int
     records: list[Record] = field(default_factory=list)
@@ -134,9 +134,10 @@ class Draft:
         root = signature = None
         if is_last:
             root = tree.root()
-            text = note_text(log_id=self.log_id, size=seq, root=root)
+            plain = self.keys.plain
+            text = note_text(log_id=self.log_id, size=seq, root=root, plain=plain)
             signature = signer.sign(text.encode())
-            self.checkpoint = Checkpoint(self.log_id, seq, root, signature)
+            self.checkpoint = Checkpoint(self.log_id, seq, root, signature, plain)
         self.records.append(
             Record(seq, kind, self.epoch, self.fence, self.at_ns, item.tag, item.body)
         )

@@ -72,11 +72,13 @@ class Journal:
         loaded: Callable[[Loaded], None] | None = None,
         adopt: bool = False,
         epoch_seconds_max: int = EPOCH_SECONDS_MAX,
+        plain: bool = False,
     ) -> Self:
         """Open for writing; the caller holds the home's lock.
 
         Reads the last `state` record and what follows, compares with the kept
         heads, and raises the fence. Opens no epoch: the first append does.
+        With `plain` its epochs are legible to anybody, though signed as ever.
         `loaded` is given what `load` returns before anything is written. `state`
         gives the fold of everything committed so far; `on_commit` sees every
         committed record in order. Both are called by the thread that commits
@@ -96,6 +98,7 @@ class Journal:
             state=state,
             on_commit=on_commit,
             epoch_ns_max=epoch_seconds_max * 1_000_000_000,
+            plain=plain,
         )
         lent = not has_room(folder) and lend_from_reserve(folder)
         try:
@@ -155,6 +158,11 @@ class Journal:
     def public_key(self) -> bytes:
         """The log's Ed25519 public key."""
         return self._ring.signer.public_key
+
+    @property
+    def first_public_key(self) -> bytes:
+        """The public key that the log began with: it proves those that followed it."""
+        return self._ring.first_public_key
 
     @property
     def size(self) -> int:
@@ -240,6 +248,22 @@ class Journal:
         )
         self._commit_one(entry)
         return entry.committed
+
+    def rotate(self, *, log_key: bool = False) -> None:
+        """Open a new epoch now: nothing more is sealed under the key used so far.
+
+        With `log_key` a new key signs from here on, which the old one signed. Durable on
+        return. A kill leaves the old epoch or the new one; a key that no epoch names is
+        deleted when the journal is opened next.
+
+        Raises: as `append`.
+        """
+        self._take_turn()
+        try:
+            self._writer.rotate_next(log_key=log_key)
+        finally:
+            self._give_turn()
+        self._commit_one(Waiting(items=[], going_back=False, head=True))
 
     def checkpoint_idle(self) -> bool:
         """Move the write-ahead log into the file if nobody waits; whether it did.

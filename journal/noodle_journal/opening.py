@@ -22,14 +22,13 @@ from noodle_journal.failures import (
     JournalClosed,
     JournalEmpty,
     JournalFork,
-    JournalFormatNewer,
     JournalRollback,
     KeystoreDamaged,
     damaged,
 )
 from noodle_journal.format.canonical import JsonValue
 from noodle_journal.format.checkpoints import Checkpoint, LogVerifier
-from noodle_journal.format.clear import CIPHER_AES, EpochClear
+from noodle_journal.format.clear import CIPHER_NONE, EpochClear
 from noodle_journal.format.merkle import Frontier
 from noodle_journal.format.records import NO_LEAF, Kind, Record, Row
 from noodle_journal.keys import os_failure
@@ -65,7 +64,10 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """The end of a journal: everything from the last `state` record on, checked."""
+    """The end of a journal: everything from the last `state` record on, checked.
+
+    `public_key` is the one that its last epoch names; None for a journal without records.
+    """
 
     tree: Frontier
     last_leaf: bytes
@@ -75,6 +77,7 @@ class Tail:
     epoch_at_ns: int
     fence: int
     checkpoint: Checkpoint | None
+    public_key: bytes | None
 
     @property
     def size(self) -> int:
@@ -312,8 +315,7 @@ class Log:
 
     def _check_signed(self, head: Head) -> None:
         """A head accuses the journal only where the log signed it."""
-        checkpoint = Checkpoint(self.log_id, head.size, head.root, head.signature)
-        if not self.ring.verifier.accepts(checkpoint.text.encode(), head.signature):
+        if not self.ring.accepts(head):
             raise KeystoreDamaged(
                 path=str(self.ring.keystore.path),
                 problem=f"the head of size {head.size} is not signed by the log",
@@ -328,14 +330,12 @@ class Log:
                 seq=seq, kind=DamageKind.ORDER, problem=f"no record opens its epoch {epoch}"
             )
         _, clear = epoch_clear(row, log_id=self.log_id)
-        if clear.cipher != CIPHER_AES:
-            raise JournalFormatNewer(path=str(self.path), found=2, known=1)
         return row.seq, clear
 
     def _tail(self, connection: Connection) -> Tail:
         size = rows.size(connection)
         if size == 0:
-            return Tail(Frontier(), NO_LEAF, (), 0, 0, 0, 0, None)
+            return Tail(Frontier(), NO_LEAF, (), 0, 0, 0, 0, None, None)
         state = rows.last_state(connection)
         epoch_row = rows.last_epoch(connection)
         if state is None or epoch_row is None:
@@ -363,6 +363,7 @@ class Log:
             epoch_at_ns=epoch_header.at_ns,
             fence=header.fence,
             checkpoint=checkpoint,
+            public_key=clear.public_key,
         )
 
     def _checkpoint(self, last: Row, tree: Frontier, clear: EpochClear) -> Checkpoint:
@@ -372,7 +373,8 @@ class Log:
                 kind=DamageKind.CHECKPOINT_MISSING,
                 problem="the journal ends without a signature",
             )
-        checkpoint = Checkpoint(self.log_id, tree.size, last.root, last.signature)
+        plain = clear.cipher == CIPHER_NONE
+        checkpoint = Checkpoint(self.log_id, tree.size, last.root, last.signature, plain)
         verifier = LogVerifier(clear.public_key)
         if not verifier.accepts(checkpoint.text.encode(), checkpoint.signature):
             raise damaged(

@@ -49,6 +49,8 @@ class Reader:
         tail = self._log.tail()
         for left in reversed(range(_LOOKS_MAX)):
             try:
+                if tail.public_key is not None:
+                    self._log.ring.sign_with(tail.public_key)
                 self._log.check_heads(tail)
             except JournalRollback:
                 later = self._log.tail()

@@ -30,7 +30,7 @@ from noodle_journal.format.records import (
     kind_of,
     unpack_header,
 )
-from noodle_journal.format.sealing import EpochKeys, NotAuthentic, Tagger
+from noodle_journal.format.sealing import NotAuthentic, Sealing, Tagger
 
 
 def checked_header(row: Row, *, log_id: bytes) -> Header:
@@ -81,7 +81,7 @@ def epoch_clear(row: Row, *, log_id: bytes) -> tuple[Header, EpochClear]:
     return header, clear
 
 
-def decode_row(row: Row, *, log_id: bytes, keys: EpochKeys, tagger: Tagger) -> Record:
+def decode_row(row: Row, *, log_id: bytes, keys: Sealing, tagger: Tagger) -> Record:
     """A row as a record: unsealed, and checked against its place, tag and form.
 
     Raises: JournalDamaged, JournalForged, JournalFormatNewer.

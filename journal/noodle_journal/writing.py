@@ -27,13 +27,20 @@ from noodle_journal.failures import (
     damaged,
 )
 from noodle_journal.format.canonical import JsonValue
-from noodle_journal.format.checkpoints import Checkpoint
-from noodle_journal.format.clear import EpochClear, GivenUp, TreeMark, encode_epoch
+from noodle_journal.format.checkpoints import Checkpoint, LogSigner, new_key_message
+from noodle_journal.format.clear import (
+    CIPHER_AES,
+    CIPHER_NONE,
+    EpochClear,
+    GivenUp,
+    TreeMark,
+    encode_epoch,
+)
 from noodle_journal.format.merkle import Frontier
 from noodle_journal.format.records import NO_LEAF, Kind, Record
-from noodle_journal.format.sealing import EpochKeys
+from noodle_journal.format.sealing import Sealing
 from noodle_journal.keys import KEY_ID_BYTES, KeyPurpose, NotUnwrapped
-from noodle_journal.keys.ring import KeyRing
+from noodle_journal.keys.ring import KeyRing, LogKey, keys_of
 from noodle_journal.opening import Log, Tail, open_store
 from noodle_journal.storage import rows
 from noodle_journal.storage.database import (
@@ -57,7 +64,10 @@ TakeMore = Callable[[], list[Waiting]]
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What a writer is handed: clock, randomness, place, and its two callbacks."""
+    """What a writer is handed: clock, randomness, place, and its two callbacks.
+
+    plain: whether its epochs are legible, for encryption is switched off.
+    """
 
     wall_ns: Callable[[], int]
     entropy: Entropy
@@ -65,12 +75,14 @@ class World:
     state: Callable[[], Mapping[str, JsonValue]]
     on_commit: Callable[[Sequence[Record]], None]
     epoch_ns_max: int
+    plain: bool = False
 
 
 class _NewEpoch(NamedTuple):
     number: int
-    keys: EpochKeys
+    keys: Sealing
     key_id: bytes
+    log_key: LogKey | None = None  # where another key signs from here on
 
 
 class Writer:
@@ -86,8 +98,10 @@ class Writer:
         self._world = world
         self._adopting = False
         self._gave_up: GivenUp | None = None
-        self._keys: EpochKeys | None = None  # None: no epoch of this session yet
+        self._keys: Sealing | None = None  # None: no epoch of this session yet
         self._prepared: _NewEpoch | None = None  # key stored, record not yet
+        self._rotation_due = False
+        self._log_key_due = False
         self._epoch_start_ns = 0
         self._epoch_first_seq = 0
         self._epoch = 0
@@ -116,6 +130,9 @@ class Writer:
         if lost is not None:
             self._adopting = True
             self._gave_up = GivenUp(size=lost.size, root=lost.root)
+            # What was lost may hold the hand-over to a newer key: that one goes on signing.
+            newest = self._ring.log_keys[-1]
+            self._log_key_due = newest.signer.public_key != self._ring.signer.public_key
         elif not self._adopting:
             self._delete_unnamed_keys(tail)
         self._raise_fence(tail)
@@ -129,6 +146,8 @@ class Writer:
         self.checkpoint = tail.checkpoint
         self._last_leaf = tail.last_leaf
         self._epoch = tail.epoch
+        if tail.public_key is not None:
+            self._ring.sign_with(tail.public_key)
         self._state_seq = tail.rows[0].seq if tail.rows else 0
 
     def _check_place(self, tail: Tail, *, adopt: bool) -> None:
@@ -163,6 +182,8 @@ class Writer:
             except NotUnwrapped as exc:
                 raise KeystoreDamaged(path=str(keystore.path), problem=str(exc)) from exc
             keystore.delete_key(wrapped.key_id)
+        for key in [key for key in self._ring.log_keys if key.epoch > tail.epoch]:
+            self._ring.drop_log_key(key)
 
     def _raise_fence(self, tail: Tail) -> None:
         connection = self._connection
@@ -183,6 +204,11 @@ class Writer:
         self.fence = fence
 
     # -- committing ------------------------------------------------------
+
+    def rotate_next(self, *, log_key: bool) -> None:
+        """Let the next commit open an epoch; with `log_key` another key signs from there on."""
+        self._rotation_due = True
+        self._log_key_due = self._log_key_due or log_key
 
     def commit(self, entries: list[Waiting], take_more: TakeMore) -> None:
         """One transaction of `entries` and of what `take_more` adds to them.
@@ -243,7 +269,7 @@ class Writer:
         try:
             connection.execute("BEGIN IMMEDIATE")
             self._check_lease()
-            self._write_all(draft, leading, entries, take_more)
+            self._write_all(draft, self._signer(opened), leading, entries, take_more)
             committing = True
             connection.execute("COMMIT")
         except sqlite3.Error as exc:
@@ -256,7 +282,7 @@ class Writer:
             raise
         self._committed(draft, entries, opened)
 
-    def _session_keys(self) -> EpochKeys:
+    def _session_keys(self) -> Sealing:
         if self._keys is None:
             raise InvariantBroken(what="an epoch is open when none is due")
         return self._keys
@@ -264,6 +290,7 @@ class Writer:
     def _epoch_is_due(self, now: int) -> bool:
         return (
             self._keys is None
+            or self._rotation_due
             or now - self._epoch_start_ns >= self._world.epoch_ns_max
             or self.tree.size - self._epoch_first_seq >= EPOCH_RECORDS_MAX - 2 * GROUP_RECORDS_MAX
         )
@@ -273,7 +300,19 @@ class Writer:
         # stay in the keystore with nothing sealed under it.
         if self._prepared is None:
             self._prepared = self._prepare_epoch()
+        if self._log_key_due and self._prepared.log_key is None:
+            log_key = self._next_log_key(self._prepared.number)
+            self._prepared = self._prepared._replace(log_key=log_key)
         return self._prepared
+
+    def _next_log_key(self, epoch: int) -> LogKey:
+        """The key that is to sign from this epoch on: one that is stored already, or a new one."""
+        ring, entropy = self._ring, self._world.entropy
+        newest = ring.log_keys[-1]
+        if newest.signer.public_key != ring.signer.public_key:
+            return newest
+        key_id = entropy(KEY_ID_BYTES)
+        return ring.add_log_key(entropy(32), epoch=epoch, key_id=key_id, entropy=entropy)
 
     def _prepare_epoch(self) -> _NewEpoch:
         """A new data key, durable in the keystore; no record names it yet."""
@@ -291,8 +330,12 @@ class Writer:
             entropy=entropy,
         )
         ring.keystore.add_key(wrapped)
-        keys = EpochKeys(data_key=data_key, log_id=self._log.log_id)
+        keys = keys_of(data_key, log_id=self._log.log_id, cipher=self._cipher)
         return _NewEpoch(number, keys, wrapped.key_id)
+
+    @property
+    def _cipher(self) -> str:
+        return CIPHER_NONE if self._world.plain else CIPHER_AES
 
     def _leading_items(self, opened: _NewEpoch | None) -> list[Ready]:
         """What the journal itself writes first: `key.epoch` and `state`, or nothing."""
@@ -302,9 +345,11 @@ class Writer:
                 key_id=opened.key_id,
                 kek_id=self._ring.master.kek_id,
                 commitment=opened.keys.commitment,
-                public_key=self._ring.signer.public_key,
+                public_key=self._signer(opened).public_key,
                 tree=TreeMark.of(self.tree),
+                key_signature=self._handed_over(opened.log_key),
                 gave_up=self._gave_up,
+                cipher=self._cipher,
             )
             body: dict[str, JsonValue] = {
                 "adopted": self._adopting,
@@ -315,6 +360,19 @@ class Writer:
             items.append(own(Kind.STATE, world.state()))
         return items
 
+    def _signer(self, opened: _NewEpoch | None) -> LogSigner:
+        """Whoever signs the commit that may open an epoch."""
+        if opened is None or opened.log_key is None:
+            return self._ring.signer
+        return opened.log_key.signer
+
+    def _handed_over(self, log_key: LogKey | None) -> bytes | None:
+        """What the key that signed until now says of the one that follows it."""
+        if log_key is None:
+            return None
+        message = new_key_message(log_id=self._log.log_id, public_key=log_key.signer.public_key)
+        return self._ring.signer.sign(message)
+
     def _check_lease(self) -> None:
         found = self._connection.execute(rows.FENCE).fetchone()
         if found is None or found[0] != self.fence:
@@ -323,13 +381,15 @@ class Writer:
     def _write_all(
         self,
         draft: Draft,
+        signer: LogSigner,
         leading: list[Ready],
         entries: list[Waiting],
         take_more: TakeMore,
     ) -> None:
         nothing_follows = not any(entry.items for entry in entries)
         for at, item in enumerate(leading):
-            self._write(draft, item, is_last=nothing_follows and at == len(leading) - 1)
+            is_last = nothing_follows and at == len(leading) - 1
+            self._write(draft, item, signer, is_last=is_last)
         position = 0
         while position < len(entries):
             entry = entries[position]
@@ -341,13 +401,11 @@ class Writer:
                     more = take_more()
                     entries.extend(more)
                     is_last = not more
-                self._write(draft, item, is_last=is_last)
+                self._write(draft, item, signer, is_last=is_last)
                 entry.committed.append(draft.records[-1])
 
-    def _write(self, draft: Draft, item: Ready, *, is_last: bool) -> None:
-        values = draft.row(
-            item, is_last=is_last, signer=self._ring.signer, entropy=self._world.entropy
-        )
+    def _write(self, draft: Draft, item: Ready, signer: LogSigner, *, is_last: bool) -> None:
+        values = draft.row(item, is_last=is_last, signer=signer, entropy=self._world.entropy)
         self._connection.execute(rows.INSERT, values)
 
     def _committed(self, draft: Draft, entries: list[Waiting], opened: _NewEpoch | None) -> None:
@@ -360,6 +418,8 @@ class Writer:
         if opened is not None:
             self._epoch, self._keys = opened.number, opened.keys
             self._prepared = None
+            self._rotation_due = self._log_key_due = False
+            self._ring.signer = self._signer(opened)
             self._ring.keep(opened.number, opened.keys)
             self._epoch_start_ns, self._epoch_first_seq = draft.at_ns, first
             self._adopting, self._gave_up = False, None

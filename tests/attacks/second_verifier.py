@@ -149,9 +149,12 @@ class Verifier:
     epoch: int = 0
     fence: int = 0
     record_key: bytes | None = None
+    cipher: str | None = None
+    signers: list[Ed25519PublicKey] = field(default_factory=list)
     signed: int = 0
     roots: dict[int, bytes] = field(default_factory=dict)
     signatures: dict[int, bytes] = field(default_factory=dict)
+    ciphers: dict[int, str | None] = field(default_factory=dict)
     gave_up: list[tuple[int, int]] = field(default_factory=list)
     without_key: dict[int, int] = field(default_factory=dict)
     compacted: list[int] = field(default_factory=list)
@@ -166,6 +169,8 @@ class Verifier:
 
     def run(self) -> tuple[int, bytes]:
         self.signer = Ed25519PublicKey.from_public_bytes(self.public_key)
+        self.signers = [self.signer]
+        self.signing_now = self.public_key
         journal, keystore = self.open("journal.db"), self.open("keystore.db")
         try:
             self.read_keystore(keystore)
@@ -232,6 +237,8 @@ class Verifier:
             raise Bad(seq, "order")
         if self.record_key is not None:
             self.open_record(seq, header + (clear or b""), nonce, sealed, tag)  # 6
+        elif self.cipher == "none":
+            self.body(seq, sealed[:-16])
         if previous != self.last_leaf:  # 7
             raise self.broken(seq, previous)
         if clear is not None:
@@ -285,11 +292,16 @@ class Verifier:
         if epoch <= self.epoch or fence < (self.fence or 1):
             raise Bad(seq, "order")
         public = bytes.fromhex(found["public_key"])
-        if public != self.public_key:
+        if public != self.signing_now:
             handed = b"noodle journal 1 new log key\n" + self.log_id + public
             if not self.accepts(bytes.fromhex(found["key_signature"] or "00"), handed):
                 raise Bad(seq, "public_key_changed")
             self.signer = Ed25519PublicKey.from_public_bytes(public)
+            self.signers.append(self.signer)
+            self.signing_now = public
+        if found["cipher"] not in ("aes-256-gcm", "none"):
+            raise Bad(seq, "clear_invalid")
+        self.cipher = found["cipher"]
         if found["gave_up"] is not None:
             self.gave_up.append((seq - 1, found["gave_up"]["size"]))
         self.epoch, self.fence, self.record_key = epoch, fence, None
@@ -305,25 +317,35 @@ class Verifier:
         commitment = hkdf(data_key, self.log_id, "noodle journal 1 key commitment")
         if commitment.hex() != found["commitment"]:
             raise Bad(seq, "key_mismatch")
-        self.record_key = hkdf(data_key, self.log_id, "noodle journal 1 record key")
+        label = "plain" if self.cipher == "none" else "record"
+        self.record_key = hkdf(data_key, self.log_id, f"noodle journal 1 {label} key")
 
     def open_record(
         self, seq: int, associated: bytes, nonce: bytes, sealed: bytes, tag: bytes
     ) -> None:
         assert self.record_key is not None
         assert self.tag_key is not None
+        cipher = AESGCM(self.record_key)
         try:
-            padded = AESGCM(self.record_key).decrypt(nonce, sealed, associated)
+            if self.cipher == "none":
+                padded = sealed[:-16]
+                cipher.decrypt(nonce, sealed[-16:], associated + padded)
+            else:
+                padded = cipher.decrypt(nonce, sealed, associated)
         except InvalidTag as error:
             raise Bad(seq, "forged") from error
-        try:
-            body = canonical(unpad(padded))
-        except ValueError as error:
-            raise Bad(seq, "not_canonical") from error
+        body = self.body(seq, padded)
         upgrade = body.get("upgrade")
         wanted = mac(self.tag_key, upgrade.encode())[:12] if isinstance(upgrade, str) else bytes(12)
         if tag != wanted:
             raise Bad(seq, "tag_mismatch")
+
+    def body(self, seq: int, padded: bytes) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = canonical(unpad(padded))
+        except ValueError as error:
+            raise Bad(seq, "not_canonical") from error
+        return found
 
     def clear_part(self, seq: int, kind: int, clear: bytes) -> None:
         if kind == RETENTION:
@@ -359,28 +381,45 @@ class Verifier:
         if root is None or signature is None:
             raise Bad(seq, "checkpoint_missing")
         if root != self.tree.root():
-            good = self.accepts(signature, self.note(seq, root))
+            good = self.accepts_either(signature, seq, root)
             raise Bad(seq, "altered" if good else "root_mismatch")
         self.roots[seq], self.signatures[seq] = root, signature
+        self.ciphers[seq] = self.cipher
 
-    def note(self, size: int, root: bytes) -> bytes:
+    def note(self, size: int, root: bytes, cipher: str) -> bytes:
         text = f"noodle.journal/{self.log_id.hex()}\n{size}\n{base64.b64encode(root).decode()}\n"
-        return text.encode()
+        return (text + "cipher none\n" if cipher == "none" else text).encode()
 
-    def accepts(self, signature: bytes, message: bytes) -> bool:
+    def accepts(
+        self, signature: bytes, message: bytes, signer: Ed25519PublicKey | None = None
+    ) -> bool:
         try:
-            self.signer.verify(signature, message)
+            (signer or self.signer).verify(signature, message)
         except InvalidSignature:
             return False
         return True
 
+    def good_at(self, size: int) -> bool:
+        signature, root, cipher = self.signatures[size], self.roots[size], self.ciphers[size]
+        if cipher is None:  # the epoch's own record is compacted
+            return self.accepts_either(signature, size, root)
+        return self.accepts(signature, self.note(size, root, cipher))
+
+    def accepts_either(self, signature: bytes, size: int, root: bytes) -> bool:
+        """Signed by any key of the log, under either cipher."""
+        return any(
+            self.accepts(signature, self.note(size, root, cipher), signer)
+            for signer in self.signers
+            for cipher in ("none", "aes-256-gcm")
+        )
+
     def check_signature(self, size: int) -> None:
         """The signature at `size`; of several bad ones the first is named."""
-        if self.accepts(self.signatures[size], self.note(size, self.roots[size])):
+        if self.good_at(size):
             self.signed = size
             return
         for earlier in sorted(self.signatures):
-            good = self.accepts(self.signatures[earlier], self.note(earlier, self.roots[earlier]))
+            good = self.good_at(earlier)
             if earlier > self.signed and not good:
                 raise Bad(earlier, "signature_invalid")
 
@@ -402,9 +441,10 @@ class Verifier:
                 raise Bad(seq, "unrecorded_shred")
 
     def check_head(self, last: int, size: int, root: bytes, signature: bytes) -> None:
-        if not self.accepts(signature, self.note(size, root)):
+        given_up = any(after < size <= to for after, to in self.gave_up)
+        if not given_up and not self.accepts_either(signature, size, root):
             raise Bad(size, "head_invalid")
-        if any(after < size <= to for after, to in self.gave_up):
+        if given_up:
             return
         if size > last:
             raise Bad(last + 1, "rollback")

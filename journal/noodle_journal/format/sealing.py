@@ -4,6 +4,7 @@ Owns key derivation, hedged nonces and the cipher. Never stores a key.
 
 Laws
 S1. A record opens only under its epoch's key, at its place, with its clear part.
+    With encryption switched off anybody reads it; that it is the log's takes the key.
 S2. A nonce repeats only for the same header, clear part and plaintext, even
     when the random source repeats (a cloned machine).
 
@@ -14,6 +15,7 @@ Source: NIST SP 800-38D (AES-GCM), RFC 5869 (HKDF); hedged nonces after RFC
 from __future__ import annotations
 
 import hmac
+from typing import ClassVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -25,6 +27,7 @@ MAC_BYTES = 16
 HEDGE_BYTES = 16
 
 LABEL_RECORD = b"noodle journal 1 record key"
+LABEL_PLAIN = b"noodle journal 1 plain key"
 LABEL_NONCE = b"noodle journal 1 nonce key"
 LABEL_COMMITMENT = b"noodle journal 1 key commitment"
 
@@ -44,6 +47,8 @@ class EpochKeys:
 
     __slots__ = ("_cipher", "_nonce_key", "commitment")
 
+    plain: ClassVar[bool] = False
+
     def __init__(self, *, data_key: bytes, log_id: bytes) -> None:
         self._cipher = AESGCM(hkdf(key=data_key, salt=log_id, info=LABEL_RECORD))
         self._nonce_key = hkdf(key=data_key, salt=log_id, info=LABEL_NONCE)
@@ -60,6 +65,46 @@ class EpochKeys:
             return self._cipher.decrypt(nonce, sealed, associated)
         except (InvalidTag, ValueError) as exc:
             raise NotAuthentic("not sealed under this key at this place") from exc
+
+
+class PlainKeys:
+    """As EpochKeys where encryption is switched off: the text is legible, and still sealed.
+
+    What follows the text is AES-GCM's tag over it (GMAC, NIST SP 800-38D section 3): whoever
+    has the key knows at once that a record is the log's; whoever has not, by the tree.
+    """
+
+    __slots__ = ("_cipher", "_nonce_key", "commitment")
+
+    plain: ClassVar[bool] = True
+
+    def __init__(self, *, data_key: bytes, log_id: bytes) -> None:
+        self._cipher = AESGCM(hkdf(key=data_key, salt=log_id, info=LABEL_PLAIN))
+        self._nonce_key = hkdf(key=data_key, salt=log_id, info=LABEL_NONCE)
+        self.commitment = hkdf(key=data_key, salt=log_id, info=LABEL_COMMITMENT)
+
+    def seal(self, *, associated: bytes, padded: bytes, random16: bytes) -> tuple[bytes, bytes]:
+        """Nonce, and the text with its tag."""
+        nonce = hmac.digest(self._nonce_key, random16 + associated + padded, "sha256")[:NONCE_BYTES]
+        return nonce, padded + self._cipher.encrypt(nonce, b"", associated + padded)
+
+    def open(self, *, associated: bytes, nonce: bytes, sealed: bytes) -> bytes:
+        """The padded plaintext. Raises: NotAuthentic."""
+        padded, tag = legible(sealed), sealed[-MAC_BYTES:]
+        try:
+            self._cipher.decrypt(nonce, tag, associated + padded)
+        except (InvalidTag, ValueError) as exc:
+            raise NotAuthentic("not sealed under this key at this place") from exc
+        return padded
+
+
+def legible(sealed: bytes) -> bytes:
+    """The padded text of a record that was sealed with encryption switched off."""
+    return sealed[:-MAC_BYTES]
+
+
+Sealing = EpochKeys | PlainKeys
+"""The keys of one epoch."""
 
 
 class Tagger:

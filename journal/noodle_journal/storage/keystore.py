@@ -98,6 +98,13 @@ class Keystore:
             )
         return found[0]
 
+    def log_keys(self) -> list[WrappedKey]:
+        """The log's signing keys, the first one first. Raises: KeystoreDamaged."""
+        found = self._keys("purpose = ? ORDER BY epoch", KeyPurpose.LOG.value)
+        if not found or found[0].epoch:
+            raise KeystoreDamaged(path=str(self.path), problem="the log's first key is gone")
+        return found
+
     def data_key(self, key_id: bytes) -> WrappedKey | None:
         """The wrapped key of an epoch, or None where it is gone."""
         found = self._keys("key_id = ?", key_id)

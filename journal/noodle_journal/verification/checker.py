@@ -26,7 +26,7 @@ from noodle_journal.format.checkpoints import (
     new_key_message,
 )
 from noodle_journal.format.clear import (
-    CIPHER_AES,
+    CIPHER_NONE,
     EpochClear,
     RetentionClear,
     TreeMark,
@@ -47,8 +47,8 @@ from noodle_journal.format.records import (
     Kind,
     Row,
 )
-from noodle_journal.format.sealing import EpochKeys, NotAuthentic
-from noodle_journal.keys.ring import KeyRing
+from noodle_journal.format.sealing import NotAuthentic, Sealing, legible
+from noodle_journal.keys.ring import KeyRing, accepted_head
 from noodle_journal.soundness import checked_header, epoch_clear
 from noodle_journal.storage import rows
 from noodle_journal.storage.database import Connection, StoreMalformed, translated
@@ -64,7 +64,7 @@ class _Epoch:
     first_seq: int
     fence: int
     clear: EpochClear
-    keys: EpochKeys | None
+    keys: Sealing | None
 
 
 @dataclass(slots=True)
@@ -94,6 +94,9 @@ class Checker:
     proved: Checkpoint | None = None
     commit_tree: list[bytes] = field(default_factory=list)  # frontier at the last commit's end
     verifier: LogVerifier | None = None
+    verifiers: list[LogVerifier] = field(default_factory=list)  # of every key of the log so far
+    plain: bool | None = None  # of the open epoch; None where its record is compacted
+    plain_epochs: int = 0
     gaps: list[tuple[int, int]] = field(default_factory=list)
     shredded: list[RetentionClear] = field(default_factory=list)
     unreadable: dict[int, int] = field(default_factory=dict)  # epoch: first seq
@@ -126,6 +129,7 @@ class Checker:
             known_up_to=self.size if damage is None else self._known_before(damage.seq),
             first_bad=damage,
             checkpoint=self.checkpoint,
+            plain_epochs=self.plain_epochs,
         )
 
     def _start(self) -> None:
@@ -142,15 +146,14 @@ class Checker:
                 kind=DamageKind.FOREIGN,
                 problem="journal.db and keystore.db name different logs",
             )
-        if self.ring is not None:
-            seed_key = self.ring.signer.public_key
-            if seed_key != self.trusted:
-                raise damaged(
-                    seq=0,
-                    kind=DamageKind.PUBLIC_KEY_CHANGED,
-                    problem="the public key given is not that of the keystore",
-                )
+        if self.ring is not None and self.ring.first_public_key != self.trusted:
+            raise damaged(
+                seq=0,
+                kind=DamageKind.PUBLIC_KEY_CHANGED,
+                problem="the public key given is not that of the keystore",
+            )
         self.verifier = LogVerifier(self.trusted)
+        self.verifiers = [self.verifier]
 
     # -- the pass --------------------------------------------------------
 
@@ -212,6 +215,8 @@ class Checker:
                 raise damaged(seq=seq, kind=DamageKind.ORDER, problem="it is not of the open epoch")
             if current.keys is not None:
                 self._open(row, tag, current.keys)
+            elif self.plain:
+                self._read(row)
             if previous != self.last_leaf:
                 self._chain_broken(row, previous)
             if clear is not None:
@@ -236,7 +241,7 @@ class Checker:
             # Within one file a newer record follows no older one by accident.
             raise damaged(seq=row.seq, kind=DamageKind.MALFORMED, problem=exc.problem) from exc
 
-    def _open(self, row: Row, tag: bytes, keys: EpochKeys) -> None:
+    def _open(self, row: Row, tag: bytes, keys: Sealing) -> None:
         seq, header, clear, nonce, sealed, _, _, _ = row
         assert header is not None  # the caller looked
         assert nonce is not None
@@ -261,6 +266,15 @@ class Checker:
             )
         self.opened += 1
 
+    def _read(self, row: Row) -> None:
+        """A record of a plain epoch, without the key."""
+        assert row.sealed is not None  # the caller looked
+        try:
+            parse(unpad(legible(row.sealed)))
+        except NotCanonical as exc:
+            raise damaged(seq=row.seq, kind=DamageKind.NOT_CANONICAL, problem=str(exc)) from exc
+        self.opened += 1
+
     def _epoch_starts(self, row: Row) -> None:
         seq = row.seq
         header, clear = epoch_clear(row, log_id=self.log_id)
@@ -276,8 +290,8 @@ class Checker:
         ):
             raise damaged(seq=seq, kind=DamageKind.ORDER, problem="epoch or fence does not rise")
         self._check_public_key(seq, clear)
-        if clear.cipher != CIPHER_AES:
-            raise damaged(seq=seq, kind=DamageKind.CLEAR_INVALID, problem=f"cipher {clear.cipher}")
+        self.plain = clear.cipher == CIPHER_NONE
+        self.plain_epochs += self.plain
         if clear.gave_up is not None:
             self.gaps.append((seq - 1, clear.gave_up.size))
         keys = None
@@ -305,6 +319,7 @@ class Checker:
                 problem="its log key is not the trusted one, nor signed by it",
             )
         self.verifier = LogVerifier(clear.public_key)
+        self.verifiers.append(self.verifier)
 
     def _clear_part(self, row: Row, kind: int, clear: bytes) -> None:
         seq = row.seq
@@ -351,7 +366,7 @@ class Checker:
             )
         if root != self.tree.root():
             self._root_differs(row, root, signature)
-        self.checkpoint = Checkpoint(self.log_id, seq, root, signature)
+        self.checkpoint = Checkpoint(self.log_id, seq, root, signature, bool(self.plain))
         self.commit_tree = self.tree.hashes[:]
         if self.every_signature:
             self._check_signature(self.checkpoint)
@@ -373,15 +388,21 @@ class Checker:
 
     def _accepts(self, checkpoint: Checkpoint) -> bool:
         assert self.verifier is not None
+        if self.plain is None:  # the epoch's record is compacted: it would have said so
+            return self._accepts_at(checkpoint.size, checkpoint.root, checkpoint.signature)
         self.signatures_checked += 1
         return self.verifier.accepts(checkpoint.text.encode(), checkpoint.signature)
 
     def _accepts_at(self, size: int, root: bytes, signature: bytes) -> bool:
-        return self._accepts(Checkpoint(self.log_id, size, root, signature))
+        self.signatures_checked += 1
+        head = Head(size, root, signature)
+        return accepted_head(head, log_id=self.log_id, verifiers=self.verifiers)
 
     def _root_differs(self, row: Row, root: bytes, signature: bytes) -> None:
         # The signature tells which of the two was changed.
-        record_changed = self._accepts(Checkpoint(self.log_id, row.seq, root, signature))
+        record_changed = self._accepts(
+            Checkpoint(self.log_id, row.seq, root, signature, bool(self.plain))
+        )
         if record_changed:
             raise damaged(
                 seq=row.seq,
@@ -460,17 +481,19 @@ class Checker:
     def _check_heads(self) -> None:
         for head in self.heads:
             self.heads_checked += 1
-            checkpoint = Checkpoint(self.log_id, head.size, head.root, head.signature)
-            # The last key signs; an older one may have signed older heads.
-            if not self._accepts(checkpoint) and not LogVerifier(self.trusted).accepts(
-                checkpoint.text.encode(), head.signature
-            ):
+            self.signatures_checked += 1
+            given_up = any(after < head.size <= to for after, to in self.gaps)
+            signed = accepted_head(head, log_id=self.log_id, verifiers=self.verifiers)
+            if self.ring is not None:
+                signed = signed or self.ring.accepts(head)
+            # Without the keystore's keys: it may be of one handed over to in what was given up.
+            if not signed and not (given_up and self.ring is None):
                 raise damaged(
                     seq=head.size,
                     kind=DamageKind.HEAD_INVALID,
                     problem="the head kept for it is not signed by the log",
                 )
-            if any(after < head.size <= to for after, to in self.gaps):
+            if given_up:
                 continue
             if head.size > self.size:
                 raise damaged(

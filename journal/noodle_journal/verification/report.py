@@ -24,7 +24,7 @@ class Report:
 
     `opened` counts the records whose contents were read; `behind_head` says
     whether a head outside the journal confirms the end (size of the largest
-    matching head).
+    matching head). `plain_epochs` were written with encryption switched off.
     """
 
     ok: bool
@@ -40,6 +40,7 @@ class Report:
     known_up_to: int
     first_bad: Damage | None
     checkpoint: Checkpoint | None
+    plain_epochs: int = 0
 
 
 def unreadable(kind: DamageKind, problem: str, *, seq: int = 0) -> Report:

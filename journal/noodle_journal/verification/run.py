@@ -58,9 +58,7 @@ def verify(
         trusted = public_key
         if trusted is None:
             trusted = (
-                read_public_key(folder / PUBLIC_KEY_FILE)
-                if ring is None
-                else ring.signer.public_key
+                read_public_key(folder / PUBLIC_KEY_FILE) if ring is None else ring.first_public_key
             )
         connection = open_store(folder, read_only=True)
         checker = Checker(

@@ -49,7 +49,12 @@ class Place:
         return self
 
     def open(
-        self, *, adopt: bool = False, machine: str = MACHINE, epoch_seconds_max: int = 86_400
+        self,
+        *,
+        adopt: bool = False,
+        machine: str = MACHINE,
+        epoch_seconds_max: int = 86_400,
+        plain: bool = False,
     ) -> Journal:
         return Journal.open(
             self.folder,
@@ -61,6 +66,7 @@ class Place:
             on_commit=self.on_commit,
             adopt=adopt,
             epoch_seconds_max=epoch_seconds_max,
+            plain=plain,
         )
 
     def reader(self) -> Reader:
