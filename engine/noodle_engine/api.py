@@ -63,10 +63,12 @@ from noodle_engine.machine.codec import decode, encode
 from noodle_engine.machine.plan import Plan
 from noodle_engine.machine.states import Direction, OnCrash, Release
 from noodle_engine.machine.upgrade import Fold
+from noodle_journal import read_public_key
 from noodle_journal.errors import NoodleError
 from noodle_policies.settings.values import values_hash
 
 if TYPE_CHECKING:
+    from noodle_engine.execute.auditing.views import CheckpointView, ProofView
     from noodle_engine.execute.home.checkup import DoctorView
     from noodle_engine.execute.home.doctor import Check
     from noodle_engine.execute.home.holder import Holder
@@ -74,7 +76,7 @@ if TYPE_CHECKING:
     from noodle_engine.execute.observing.examining import Examiner
     from noodle_engine.execute.planning import Planner
     from noodle_engine.registry.manifest import ReleaseManifest
-    from noodle_journal import Created, Reader
+    from noodle_journal import Created, Note, Reader
 
 __all__ = ["Noodle", "UpgradeEvent", "Waiting"]
 
@@ -432,6 +434,51 @@ class Noodle:
             if only is not None:
                 only = reading.find_upgrade(journal, live.world, only).id
             return reading.replay(journal, at, only, live)
+
+    def audit_checkpoint(self, *, out: Path | None = None) -> CheckpointView:
+        """The last signed head, as a note to keep elsewhere; written to the new file `out` too.
+
+        Raises CheckpointAbsent, OutputTaken.
+        """
+        from noodle_engine.execute.auditing.proving import checkpoint_view
+
+        with self.journal as reader:
+            return checkpoint_view(reader, out)
+
+    def audit_prove(
+        self,
+        seq: int,
+        *,
+        at: int | Note | None = None,
+        public_key: bytes | None = None,
+        out: Path | None = None,
+    ) -> ProofView:
+        """A proof that record `seq` is in a checkpoint: of that size, of a note, or the last.
+
+        `public_key` is the one that is trusted; otherwise the home's. Needs no secret.
+        Raises RecordUnknown, CheckpointAbsent, OutputTaken, JournalDamaged.
+        """
+        from noodle_engine.execute.auditing.proving import inclusion_view
+
+        key = public_key or read_public_key(self._home.public_key_file)
+        return inclusion_view(self._home.path, seq, at, public_key=key, out=out)
+
+    def audit_prove_since(
+        self,
+        first: int | Note,
+        second: int | Note | None = None,
+        *,
+        public_key: bytes | None = None,
+        out: Path | None = None,
+    ) -> ProofView:
+        """A proof that the checkpoint `first` begins `second`, or the last one.
+
+        Raises as `audit_prove`.
+        """
+        from noodle_engine.execute.auditing.proving import consistency_view
+
+        key = public_key or read_public_key(self._home.public_key_file)
+        return consistency_view(self._home.path, first, second, public_key=key, out=out)
 
     def plan(
         self, wanted: Sequence[str], *, remove: Sequence[str] = (), take_over: bool = False

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from noodle_journal.failures import DamageKind, JournalError
     from noodle_journal.format.canonical import JsonValue
     from noodle_journal.format.checkpoints import Checkpoint
+    from noodle_journal.format.notes import NotANote, Note, parse_note
+    from noodle_journal.format.proof_files import ProofReport, check_proof
     from noodle_journal.format.records import Kind, NewRecord, Record, kind_of, label_of
     from noodle_journal.journal import Journal
     from noodle_journal.keys import (
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from noodle_journal.opening import Loaded
     from noodle_journal.reader import Reader
     from noodle_journal.storage.identity import Identity
+    from noodle_journal.verification.proving import prove_consistency, prove_inclusion
     from noodle_journal.verification.report import Damage, Report
     from noodle_journal.verification.run import verify
 
@@ -53,6 +56,11 @@ _HOMES = {
     "JournalError": "failures",
     "JsonValue": "format.canonical",
     "Checkpoint": "format.checkpoints",
+    "NotANote": "format.notes",
+    "Note": "format.notes",
+    "parse_note": "format.notes",
+    "ProofReport": "format.proof_files",
+    "check_proof": "format.proof_files",
     "Kind": "format.records",
     "NewRecord": "format.records",
     "Record": "format.records",
@@ -71,6 +79,8 @@ _HOMES = {
     "Loaded": "opening",
     "Reader": "reader",
     "Identity": "storage.identity",
+    "prove_consistency": "verification.proving",
+    "prove_inclusion": "verification.proving",
     "Damage": "verification.report",
     "Report": "verification.run",
     "verify": "verification.run",
@@ -92,11 +102,15 @@ __all__ = [
     "Loaded",
     "NewRecord",
     "NoodleError",
+    "NotANote",
+    "Note",
+    "ProofReport",
     "Reader",
     "Record",
     "Report",
     "backup",
     "backup_keystore",
+    "check_proof",
     "decode_recovery",
     "encode_recovery",
     "keep_broken",
@@ -105,6 +119,9 @@ __all__ = [
     "label_of",
     "load_master_key",
     "make_key_file",
+    "parse_note",
+    "prove_consistency",
+    "prove_inclusion",
     "read_public_key",
     "restore",
     "restore_keystore",

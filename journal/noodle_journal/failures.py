@@ -223,13 +223,15 @@ class JournalDamaged(JournalError):
     code: ClassVar[str] = "journal_damaged"
     exit_code: ClassVar[int] = EXIT_UNTRUSTED
 
-    def __init__(self, *, seq: int, kind: DamageKind, problem: str) -> None:
+    def __init__(
+        self, *, seq: int, kind: DamageKind, problem: str, remedy: str | None = None
+    ) -> None:
         self.seq = seq
         self.kind = kind
         super().__init__(
             problem=f"journal record {seq}: {problem}",
             cause=f"damage before the end of the journal ({kind.value})",
-            remedy=REMEDIES.get(kind, REMEDY_OTHER),
+            remedy=remedy or REMEDIES.get(kind, REMEDY_OTHER),
             data={"seq": seq, "kind": kind.value},
         )
 
@@ -488,7 +490,41 @@ class BadRecord(JournalError):
         )
 
 
-def damaged(*, seq: int, kind: DamageKind, problem: str) -> JournalDamaged:
+class RecordUnknown(JournalError):
+    """No record has this number in the checkpoint that was named."""
+
+    code: ClassVar[str] = "record_unknown"
+    exit_code: ClassVar[int] = EXIT_REFUSED
+
+    def __init__(self, *, seq: int, size: int) -> None:
+        super().__init__(
+            problem=f"there is no record {seq} among {size}",
+            cause="records are numbered from 1, and the last one has the checkpoint's size",
+            remedy="`noodle audit show --tail 20` lists the last ones",
+            data={"seq": seq, "size": size},
+        )
+
+
+class CheckpointAbsent(JournalError):
+    """The journal signed no tree of this size; nothing can be proved of it."""
+
+    code: ClassVar[str] = "checkpoint_absent"
+    exit_code: ClassVar[int] = EXIT_REFUSED
+
+    def __init__(self, *, size: int, before: int) -> None:
+        super().__init__(
+            problem=f"the journal has no signed checkpoint of {size} records",
+            cause="a checkpoint is signed at the end of each commit, and none ends there",
+            remedy=f"name the one before, of {before} records, or a later one"
+            if before
+            else "append something first: an empty journal has none",
+            data={"size": size, "before": before},
+        )
+
+
+def damaged(
+    *, seq: int, kind: DamageKind, problem: str, remedy: str | None = None
+) -> JournalDamaged:
     """The right class for a kind of damage; raise what this returns."""
     chosen = JournalForged if kind in FORGERIES else JournalDamaged
-    return chosen(seq=seq, kind=kind, problem=problem)
+    return chosen(seq=seq, kind=kind, problem=problem, remedy=remedy)

@@ -80,6 +80,15 @@ class Reader:
         """The last signed head; None for a journal without records."""
         return self._log.tail().checkpoint
 
+    @property
+    def note(self) -> str | None:
+        """The last signed head as a note to keep elsewhere; None for a journal without records."""
+        tail = self._log.tail()
+        if tail.checkpoint is None:
+            return None
+        _, clear = self._log.find_epoch(tail.epoch, tail.size)
+        return tail.checkpoint.note(clear.public_key)
+
     def load(self) -> Loaded:
         """The last state and the records after it, as of one moment."""
         return self._log.load(self._log.tail())

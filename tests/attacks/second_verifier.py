@@ -458,3 +458,139 @@ def verify(folder: Path, public_key: bytes, master: bytes | None = None) -> tupl
         return Verifier(folder, public_key, master).run()[0], None
     except Bad as bad:
         return bad.seq, bad.kind
+
+
+# -- proofs ----------------------------------------------------------------------
+
+
+def root_from(leaf: bytes, index: int, size: int, path: list[bytes]) -> bytes:
+    """RFC 6962, 2.1.1, read backwards: the root that a path leads to. Raises ValueError."""
+    if size == 1:
+        if path:
+            raise ValueError("a path too long")
+        return leaf
+    left, *_ = (1 << bits for bits in range(size.bit_length(), -1, -1) if 1 << bits < size)
+    *rest, last = path or [b""]
+    if not last:
+        raise ValueError("a path too short")
+    if index < left:
+        return node(root_from(leaf, index, left, rest), last)
+    return node(last, root_from(leaf, index - left, size - left, rest))
+
+
+def roots_from(
+    first: int, second: int, path: list[bytes], known: bytes | None
+) -> tuple[bytes, bytes]:
+    """RFC 6962, 2.1.2, read backwards: the roots of both sizes. Raises ValueError."""
+    if first == second:
+        if len(path) != (known is None):
+            raise ValueError("a path of another length")
+        return (path[0], path[0]) if known is None else (known, known)
+    left, *_ = (1 << bits for bits in range(second.bit_length(), -1, -1) if 1 << bits < second)
+    *rest, last = path or [b""]
+    if not last:
+        raise ValueError("a path too short")
+    if first <= left:
+        old, new = roots_from(first, left, rest, known)
+        return old, node(new, last)
+    old, new = roots_from(first - left, second - left, rest, None)
+    return node(last, old), node(last, new)
+
+
+def handed_over(keys: list[dict[str, Any]], log: str, trusted: bytes) -> list[bytes]:
+    """The keys from the trusted one on. Raises ValueError."""
+    found: list[bytes] = []
+    before: bytes | None = None
+    for key in keys:
+        public = raw(key["public_key"], 32)
+        if before is None:
+            good = key["key_signature"] is None
+        else:
+            told = b"noodle journal 1 new log key\n" + bytes.fromhex(log) + public
+            good = signed(before, raw(key["key_signature"], 64), told)
+        if not good or set(key) != {"public_key", "key_signature"}:
+            raise ValueError("a key that was not handed over to")
+        before = public
+        if found or public == trusted:
+            found.append(public)
+    return found
+
+
+def signed(public: bytes, signature: bytes, message: bytes) -> bool:
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def raw(text: str, length: int | None = None) -> bytes:
+    """Bytes in their one hexadecimal spelling. Raises ValueError."""
+    data = bytes.fromhex(text)
+    if data.hex() != text or length not in (None, len(data)):
+        raise ValueError("not hexadecimal digits as they are written")
+    return data
+
+
+def opened_note(note: str, keys: list[dict[str, Any]], trusted: bytes) -> tuple[str, int, bytes]:
+    """Log, size and root of a signed note. Raises ValueError."""
+    text, line = note.split("\n\n")
+    origin, number, root, *more = text.split("\n")
+    log = origin.removeprefix("noodle.journal/")
+    if origin != f"noodle.journal/{raw(log, 16).hex()}" or more not in ([], ["cipher none"]):
+        raise ValueError("not a note of a journal")
+    digest = base64.b64decode(root, validate=True)
+    if base64.b64encode(digest).decode() != root or str(int(number)) != number:
+        raise ValueError("another spelling")
+    for public in handed_over(keys, log, trusted):
+        named = sha(origin.encode() + b"\n\x01" + public)[:4]
+        found = line.removeprefix(f"\u2014 {origin} ")
+        data = base64.b64decode(found[:-1], validate=True)
+        whole = f"\u2014 {origin} {base64.b64encode(named + data[4:]).decode()}\n"
+        if line == whole and signed(public, data[4:], text.encode() + b"\n"):
+            return log, int(number), digest
+    raise ValueError("not signed by the trusted key")
+
+
+def check_proof(data: bytes, trusted: bytes) -> bool:
+    """Whether a proof's file proves what it says."""
+    try:
+        return proved(data, trusted)
+    except (ValueError, KeyError, TypeError, AttributeError, struct.error):
+        return False
+
+
+def proved(data: bytes, trusted: bytes) -> bool:
+    found = canonical(data[:-1])
+    if data[-1:] != b"\n" or type(found["format"]) is not int or found["format"] != 1:
+        return False
+    fields = {"format", "keys", "path", "proof"}
+    path = [raw(step, 32) for step in found["path"]]
+    if found["proof"] == "consistency" and set(found) == fields | {"first", "second"}:
+        log, first, old = opened_note(found["first"], found["keys"], trusted)
+        other, second, new = opened_note(found["second"], found["keys"], trusted)
+        fits = log == other and 1 <= first <= second
+        return fits and roots_from(first, second, path, old) == (old, new)
+    of_record = {"checkpoint", "leaf", "record", "seq"}
+    if found["proof"] != "inclusion" or set(found) != fields | of_record:
+        return False
+    log, size, root = opened_note(found["checkpoint"], found["keys"], trusted)
+    leaf, seq, record = raw(found["leaf"], 32), found["seq"], found["record"]
+    if type(seq) is not int or not 1 <= seq <= size:
+        return False
+    if record is not None and not stands_at(record, log, seq, leaf):
+        return False
+    return root_from(leaf, seq - 1, size, path) == root
+
+
+def stands_at(record: dict[str, Any], log: str, seq: int, leaf: bytes) -> bool:
+    header = raw(record["header"], 96)
+    clear = b"" if record["clear"] is None else raw(record["clear"])
+    whole = header + clear + raw(record["nonce"], 12) + raw(record["sealed"])
+    magic, version, _, _, its_log, its_seq, *_ = HEADER.unpack(header)
+    here = (magic, version, its_log.hex(), its_seq) == (b"NDLR", 1, log, seq)
+    return (
+        here
+        and set(record) == {*("clear", "header", "nonce", "sealed")}
+        and (sha(b"\x00" + whole) == leaf)
+    )

@@ -46,6 +46,10 @@ class Checkpoint:
         """What is signed."""
         return note_text(log_id=self.log_id, size=self.size, root=self.root, plain=self.plain)
 
+    def is_signed_by(self, public_key: bytes) -> bool:
+        """Whether the signature is this key's."""
+        return LogVerifier(public_key).accepts(self.text.encode(), self.signature)
+
     def note(self, public_key: bytes) -> str:
         """The whole signed note, as a C2SP witness or verifier reads it."""
         key_hash = hashlib.sha256(self.origin.encode() + b"\n\x01" + public_key).digest()[:4]

@@ -116,12 +116,12 @@ def decode_epoch(data: bytes) -> EpochClear:
     if cipher not in (CIPHER_AES, CIPHER_NONE):
         raise NotCanonical(f"unknown cipher {cipher!r}")
     return EpochClear(
-        key_id=_hex(fields["key_id"], 16),
-        kek_id=_hex(fields["kek_id"], 16),
-        commitment=_hex(fields["commitment"], 32),
-        public_key=_hex(fields["public_key"], 32),
+        key_id=unhex(fields["key_id"], 16),
+        kek_id=unhex(fields["kek_id"], 16),
+        commitment=unhex(fields["commitment"], 32),
+        public_key=unhex(fields["public_key"], 32),
         tree=_read_mark(fields["tree"]),
-        key_signature=None if signature is None else _hex(signature, 64),
+        key_signature=None if signature is None else unhex(signature, 64),
         gave_up=None if gave_up is None else _read_given_up(gave_up),
         cipher=str(cipher),
     )
@@ -167,35 +167,40 @@ def _mark(tree: TreeMark) -> dict[str, JsonValue]:
 
 
 def _read_mark(value: JsonValue) -> TreeMark:
-    fields = _exactly(value, "frontier root size")
+    fields = exactly(value, "frontier root size")
     hashes = fields["frontier"]
     size = _count(fields["size"])
     if not isinstance(hashes, list) or len(hashes) != size.bit_count():
         raise NotCanonical("frontier does not fit its size")
-    frontier = tuple(_hex(item, 32) for item in hashes)
-    root = _hex(fields["root"], 32)
+    frontier = tuple(unhex(item, 32) for item in hashes)
+    root = unhex(fields["root"], 32)
     if Frontier(size, frontier).root() != root:
         raise NotCanonical("frontier does not give its root")
     return TreeMark(size=size, root=root, frontier=frontier)
 
 
 def _read_given_up(value: JsonValue) -> GivenUp:
-    fields = _exactly(value, "root size")
-    return GivenUp(size=_count(fields["size"]), root=_hex(fields["root"], 32))
+    fields = exactly(value, "root size")
+    return GivenUp(size=_count(fields["size"]), root=unhex(fields["root"], 32))
 
 
 def _fields(data: bytes, names: str) -> Mapping[str, JsonValue]:
-    return _exactly(parse(check_frame(data)), names)
+    return exactly(parse(check_frame(data)), names)
 
 
-def _exactly(value: JsonValue, names: str) -> Mapping[str, JsonValue]:
+def exactly(value: JsonValue, names: str) -> Mapping[str, JsonValue]:
+    """An object with exactly these fields. Raises: NotCanonical."""
     if not isinstance(value, dict) or set(value) != set(names.split()):
         raise NotCanonical(f"fields are not exactly: {names}")
     return value
 
 
-def _hex(value: JsonValue, length: int) -> bytes:
-    if not isinstance(value, str) or len(value) != 2 * length or value != value.lower():
+def unhex(value: JsonValue, length: int | None = None) -> bytes:
+    """Bytes in lower-case hexadecimal, of one length or of any. Raises: NotCanonical."""
+    wanted = "" if length is None else f"{length} "
+    if not isinstance(value, str) or value != value.lower() or any(map(str.isspace, value)):
+        raise NotCanonical(f"not {wanted}bytes in lower-case hexadecimal")
+    if length is not None and len(value) != 2 * length:
         raise NotCanonical(f"not {length} bytes in lower-case hexadecimal")
     try:
         return bytes.fromhex(value)

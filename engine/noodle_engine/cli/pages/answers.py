@@ -34,6 +34,7 @@ from noodle_engine.execute.answers.views import (
     UpgradeView,
     VerifiedView,
 )
+from noodle_engine.execute.auditing.views import CheckpointView, ProofChecked, ProofView
 from noodle_engine.execute.home.checkup import DoctorView
 from noodle_engine.execute.home.config_files import MadeView, MigratedView
 from noodle_engine.execute.observing.bundling import BundleView
@@ -71,6 +72,8 @@ ANSWERS: dict[str, tuple[type, ...]] = {
     "audit verify": (AuditVerdict,),
     "audit show": (AuditEntries,),
     "audit replay": (ReplayView,),
+    "audit checkpoint": (CheckpointView,),
+    "audit prove": (ProofView, ProofChecked),
     "journal backup": (DoneView,),
     "journal restore": (DoneView,),
     "journal take-over": (DoneView,),

@@ -1,4 +1,4 @@
-"""`noodle audit`: prove the journal, read it, replay it."""
+"""`noodle audit show` and `replay`: what the journal says."""
 
 # ruff: noqa: PLC0415
 # A command pays for what it uses: most imports stand where they are needed.
@@ -6,77 +6,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from noodle_engine.cli import exits
-from noodle_engine.cli.lazy import CommandGroup
-from noodle_engine.cli.opening import check_platform, opened
+from noodle_engine.cli.lazy import NoodleCommand
+from noodle_engine.cli.opening import opened
 from noodle_engine.cli.show.terminal import Invocation, clean
 from noodle_engine.cli.show.wording import component_lines, moment
 
 if TYPE_CHECKING:
-    from noodle_engine.execute.answers.views import AuditEntry, AuditVerdict, ReplayView
+    from noodle_engine.execute.answers.views import AuditEntry, ReplayView
 
-__all__ = ["audit"]
-
-
-@click.group(cls=CommandGroup, short_help="Verify, show and replay the journal.")
-def audit() -> None:
-    """Verify, show and replay the journal."""
+__all__ = ["replay", "show"]
 
 
-@audit.command(short_help="Prove that the journal is whole and unchanged.")
-@click.option(
-    "--public-key",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Use this public key and no secret: contents stay sealed.",
-)
-@click.option("--every-signature", is_flag=True, help="Check each signature, not one an epoch.")
-@click.pass_obj
-def verify(invocation: Invocation, public_key: Path | None, every_signature: bool) -> int:  # noqa: FBT001
-    """Prove that the journal is whole and unchanged.
-
-    Recomputes every record's hash and the tree over them, and checks the
-    signatures and the kept heads. Exit 6 and the first bad record if not.
-    """
-    check_platform()
-    from noodle_engine.api import Noodle
-
-    key = None
-    if public_key is not None:
-        from noodle_journal import read_public_key
-
-        key = read_public_key(public_key)
-    with Noodle.open(invocation.home, options=invocation.options) as noodle:
-        verdict = noodle.audit_verify(public_key=key, every_signature=every_signature)
-    invocation.answer(_verdict_lines(invocation, verdict))
-    invocation.document(verdict)
-    return exits.DONE if verdict.ok else exits.NOT_TRUSTED
-
-
-def _verdict_lines(out: Invocation, verdict: AuditVerdict) -> Iterator[str]:
-    how = "with the home's key" if verdict.with_key else "with the public key only"
-    if verdict.ok:
-        yield f"{out.style('the journal is whole and unchanged', 'good')}, checked {how}"
-        yield f"  records:    {verdict.size}"
-        yield f"  epochs:     {verdict.epochs}"
-        yield f"  signatures: {verdict.signatures} checked"
-        yield f"  heads:      {verdict.heads} kept outside the journal agree"
-        yield f"  root:       {verdict.root}"
-        return
-    yield f"{out.style('the journal is NOT what was written', 'bad')}, checked {how}"
-    yield f"  first bad:  record {verdict.first_bad}, {verdict.damage}"
-    yield f"  problem:    {clean(verdict.problem or '')}"
-    if verdict.known_up_to is not None:
-        yield f"  good up to: record {verdict.known_up_to}"
-    yield f"  do:         {clean(out.command(verdict.remedy or ''))}"
-
-
-@audit.command(short_help="Records as sentences.")
+@click.command(cls=NoodleCommand, short_help="Records as sentences.")
 @click.argument("upgrade", metavar="[ID]", required=False)
 @click.option(
     "--from", "start", type=click.IntRange(min=1), default=1, metavar="SEQ", help="First."
@@ -124,7 +70,7 @@ def _entry_lines(out: Invocation, entry: AuditEntry) -> Iterator[str]:
             yield f"          {name}: {clean(str(value))}"
 
 
-@audit.command(short_help="What the journal says was true at a record.")
+@click.command(cls=NoodleCommand, short_help="What the journal says was true at a record.")
 @click.argument("upgrade", metavar="[ID]", required=False)
 @click.option("--at", type=click.IntRange(min=1), metavar="SEQ", help="The record to stop after.")
 @click.pass_obj
