@@ -65,10 +65,13 @@ def write_disposable(path: Path, data: bytes, mode: int) -> None:
 
     Raises DiskError; the file is then whole, half or absent.
     """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with explained("write", path):
         descriptor = os.open(path, flags, mode)
         try:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+                raise OSError(errno.EINVAL, "it is no plain file, or has a second name")
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -79,10 +82,11 @@ def write_disposable(path: Path, data: bytes, mode: int) -> None:
             os.close(descriptor)
 
 
-def read_whole(path: Path, *, bytes_max: int) -> bytes | None:
+def read_whole(path: Path, *, bytes_max: int, owner: int | None = None) -> bytes | None:
     """The content of a regular file, or None if there is none. Links are not followed.
 
-    Raises DiskError if it is longer than `bytes_max`, no plain file, or unreadable.
+    Raises DiskError if it is longer than `bytes_max`, no plain file, or unreadable; with
+    `owner` also if anybody but that user could have written it.
     """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with explained("read", path):
@@ -91,8 +95,12 @@ def read_whole(path: Path, *, bytes_max: int) -> bytes | None:
         except FileNotFoundError:
             return None
         with os.fdopen(descriptor, "rb") as opened:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
                 raise OSError(errno.EINVAL, "it is no plain file")
+            others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+            if owner is not None and (found.st_uid != owner or others):
+                raise OSError(errno.EPERM, "another user could have written it")
             data = opened.read(bytes_max + 1)
     if len(data) > bytes_max:
         with explained("read", path):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from noodle_engine import Noodle
 from noodle_engine.execute.failures import SettingsRefused
 from noodle_engine.execute.home.layout import Home
 from noodle_engine.execute.home.service import RemoteFailure
-from noodle_engine.execute.home.settings import inputs_of, settings_of
+from noodle_engine.execute.home.settings import code_stamp, inputs_of, settings_of
 from noodle_journal.failures import KeyMissing
 from noodle_policies.settings.resolving import resolve
 
@@ -56,6 +58,52 @@ def test_a_damaged_cache_is_made_again(home: Home, damage: bytes | str) -> None:
     found = settings_of(home, {})
     assert (found.hash, dict(found.inert)) == (wanted.hash, dict(wanted.inert))
     assert damage == "folder" or path.read_bytes() == whole
+
+
+def forged(home: Home) -> Home:
+    """The cache of a home says something that nobody set, and its digests are right."""
+    whole = home.settings_cache.read_bytes()
+    head, _, body = whole.partition(b"\n")
+    other = body.replace(b'rollback_points":10', b'rollback_points":11')
+    assert other != body
+    digest = hashlib.sha256(other).hexdigest().encode()
+    home.settings_cache.write_bytes(head.partition(b" ")[0] + b" " + digest + b"\n" + other)
+    return home
+
+
+def test_a_cache_that_another_could_have_written_is_not_obeyed(home: Home) -> None:
+    assert settings_of(forged(home), {}).whole(POINTS) == 11  # its form is right
+    home.settings_cache.chmod(0o660)
+    assert settings_of(home, {}).whole(POINTS) == 10
+    home.settings_cache.chmod(0o600)
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
+    os.chown(forged(home).settings_cache, 1, 1)
+    assert settings_of(home, {}).whole(POINTS) == 10
+
+
+def test_no_cache_is_written_over_a_second_name_or_into_a_pipe(home: Home, tmp_path: Path) -> None:
+    theirs, cache = tmp_path / "theirs", home.settings_cache
+    theirs.write_text("of another")
+    cache.unlink()
+    os.link(theirs, cache)
+    assert settings_of(home, {}).whole(POINTS) == 10
+    assert theirs.read_text() == "of another"
+    cache.unlink()
+    os.mkfifo(cache)
+    assert settings_of(home, {}).whole(POINTS) == 10  # and nobody waits for a reader
+
+
+def test_other_code_of_the_same_size_and_time_makes_settings_anew(tmp_path: Path) -> None:
+    """As where a package manager gives every file one time."""
+    module = tmp_path / "model.py"
+    stamps = set()
+    for text in ("DEFAULT = 300", "DEFAULT = 600"):
+        module.write_text(text)
+        os.utime(module, (1, 1))
+        stamps.add(code_stamp(str(tmp_path)))
+        assert code_stamp(str(tmp_path)) in stamps
+    assert len(stamps) == 2
 
 
 def test_each_source_counts_at_once(home: Home) -> None:
@@ -142,7 +190,7 @@ def test_a_folder_that_is_named_and_not_there_is_no_folder_of_defaults(
     home: Home, tmp_path: Path
 ) -> None:
     settings_of(home, {"NOODLE_CONFIG_DIR": str(tmp_path)})
-    for named in (str(tmp_path / "absent"), str(home.settings_cache), ""):
+    for named in (str(tmp_path / "absent"), str(home.settings_cache), "", "x" * 300):
         for _ in range(2):
             with pytest.raises(SettingsRefused, match="NOODLE_CONFIG_DIR"):
                 settings_of(home, {"NOODLE_CONFIG_DIR": named})

@@ -4,7 +4,8 @@ Owns where a home looks for its settings, and the cache that spares a command th
 
 Laws
 G1. What the cache gives is what the model would give: it is keyed by everything that the
-    settings are made of, and by the code that makes them.
+    settings are made of, and by the code that makes them; and nobody else can have written
+    it. Root, in the home of another, makes its own each time.
 G2. A cache that is lost, torn or unwritable costs time, and nothing else.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -38,6 +40,7 @@ from noodle_policies.settings.values import Values
 __all__ = [
     "Options",
     "Settled",
+    "code_stamp",
     "folders_of",
     "inputs_of",
     "settings_from_journal",
@@ -93,12 +96,23 @@ def inputs_of(
     """
     folders = folders_of(home, environment, working=working)
     found = read_inputs(folders, environment, options, user=os.geteuid(), group=os.getegid())
-    if environment.get(CONFIG_VARIABLE) and not folders[-1].is_dir():
+    wrong = _no_folder(folders[-1]) if environment.get(CONFIG_VARIABLE) else None
+    if wrong is not None:
         # What a person names is meant: nothing there means other settings than were meant.
         named = str(folders[-1])
-        absent = FileRead(named, named, b"", f"{CONFIG_VARIABLE} names it, and it is no folder")
+        absent = FileRead(named, named, b"", f"{CONFIG_VARIABLE} names it, and {wrong}")
         return replace(found, files=(*found.files, absent))
     return found
+
+
+def _no_folder(path: Path) -> str | None:
+    """Why a path is no folder that settings can be in; None if it is one."""
+    try:
+        return None if stat.S_ISDIR(path.stat().st_mode) else "it is no folder"
+    except (FileNotFoundError, NotADirectoryError):
+        return "it is no folder"
+    except OSError as error:
+        return f"it cannot be looked into: {error.strerror}"
 
 
 def folders_of(
@@ -121,7 +135,7 @@ def settings_of(home: Home, environment: Mapping[str, str], options: Options = (
 
 
 def _values_of(home: Home, inputs: Inputs) -> Values:
-    digest = hashlib.sha256(inputs.digest.encode() + _code()).hexdigest()
+    digest = hashlib.sha256(inputs.digest.encode() + code_stamp(_CODE)).hexdigest()
     kept = _kept(home.settings_cache, digest)
     if kept is not None:
         return kept
@@ -175,9 +189,15 @@ class _Completed(Mapping[str, Any]):
         return len(self._values)
 
 
-def _code() -> bytes:
-    """What changes with the code that makes settings: the stamps of its files."""
-    root = os.path.dirname(noodle_policies.settings.__file__)  # noqa: PTH120 - each start pays
+_CODE: Final = os.path.dirname(noodle_policies.settings.__file__)  # noqa: PTH120 - each start pays
+
+
+def code_stamp(root: str) -> bytes:
+    """What changes with the code that makes settings: the stamps of the files below a folder.
+
+    Some package managers give every file the same time; when it came to be there
+    (st_ctime) nobody can set.
+    """
     stamps = []
     waiting = [root]
     while waiting:
@@ -187,14 +207,15 @@ def _code() -> bytes:
                     waiting.append(entry.path)
                 elif entry.name.endswith(".py"):
                     found = entry.stat()
-                    stamps.append(f"{entry.name} {found.st_size} {found.st_mtime_ns}")
+                    times = f"{found.st_mtime_ns} {found.st_ctime_ns}"
+                    stamps.append(f"{entry.path} {found.st_size} {times}")
     return "\n".join(sorted(stamps)).encode()
 
 
 def _kept(path: Path, digest: str) -> Values | None:
     """What the cache has for a digest; None if it has something else, or is damaged."""
     try:
-        raw = read_whole(path, bytes_max=CACHE_BYTES_MAX)
+        raw = read_whole(path, bytes_max=CACHE_BYTES_MAX, owner=os.geteuid())
     except DiskError:
         return None
     head, _, body = (raw or b"").partition(b"\n")
