@@ -13,11 +13,13 @@ import pytest
 import noodle_engine
 from noodle_engine import Noodle
 from noodle_engine.execute.failures import SettingsRefused
+from noodle_engine.execute.home.config import validated
 from noodle_engine.execute.home.layout import Home
 from noodle_engine.execute.home.service import RemoteFailure
 from noodle_engine.execute.home.settings import code_stamp, inputs_of, settings_of
 from noodle_journal.failures import KeyMissing
-from noodle_policies.settings.resolving import resolve
+from noodle_policies.settings.resolving import examine, resolve
+from tests.unit.disk.grounds import as_nobody
 
 POINTS = "runtime_upgrade.rollback.max_rollback_points"
 TWIN = "rollback_manager.max_rollback_points"
@@ -194,3 +196,18 @@ def test_a_folder_that_is_named_and_not_there_is_no_folder_of_defaults(
         for _ in range(2):
             with pytest.raises(SettingsRefused, match="NOODLE_CONFIG_DIR"):
                 settings_of(home, {"NOODLE_CONFIG_DIR": named})
+
+
+def test_a_folder_that_may_not_be_looked_into_is_refused_and_no_bug(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can become somebody else")
+    (tmp_path / "locked" / "config").mkdir(parents=True)
+    (tmp_path / "locked").chmod(0o700)
+    with as_nobody(tmp_path):
+        named = {"NOODLE_CONFIG_DIR": "locked/config"}
+        _, problems = examine(inputs_of(None, named, working=Path()))
+        seen = validated("locked", (), None)
+    assert "NOODLE_CONFIG_DIR" in str(problems[0])
+    assert all("Permission denied" in str(one) for one in problems)
+    assert {one.kind for one in seen.problems} == {"syntax"}
+    assert all("Permission denied" in one.text for one in seen.problems)

@@ -7,6 +7,7 @@ Everything here imports the model: what only obeys settings goes to `settings`.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -102,7 +103,17 @@ def compared(home: str | None, options: Options, one: Path, other: Path | None) 
 
 def _inputs(home: str | None, variables: Mapping[str, str], options: Options) -> Inputs:
     found = find_home(home, variables, os.geteuid())
-    return inputs_of(found if found.config.is_dir() else None, variables, options)
+    return inputs_of(None if _absent(found.config) else found, variables, options)
+
+
+def _absent(folder: Path) -> bool:
+    """Whether there is no such folder. One that this user may not look into is there."""
+    try:
+        return not stat.S_ISDIR(folder.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
 
 
 def _used(inputs: Inputs) -> Resolution:
@@ -121,7 +132,7 @@ def _of_folder(folder: Path, options: Options, environment: str | None) -> Input
 def _environments(folder: Path) -> list[str | None]:
     """No environment, each that has a folder of its own, and the one that is set here."""
     named = os.environ.get(_ENVIRONMENT)
-    found = [name for name in ENVIRONMENTS if (folder / name).is_dir() or name == named]
+    found = [name for name in ENVIRONMENTS if os.path.isdir(folder / name) or name == named]  # noqa: PTH112 - raises nothing
     return [None, *found] if named is None or named in ENVIRONMENTS else [None, *found, named]
 
 
@@ -138,7 +149,7 @@ def _unread(folders: tuple[str, ...]) -> list[str]:
     """JSON files that somebody may take for settings."""
     found = []
     for folder in folders:
-        if not Path(folder).is_dir() or Path(folder) == Path.cwd():
+        if not os.path.isdir(folder) or Path(folder) == Path.cwd():  # noqa: PTH112 - as above
             continue  # a working folder has JSON files of all kinds
         found += [
             str(path) for path in sorted(Path(folder).glob("*.json")) if path.name not in FILES
