@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Final
 
 import orjson
@@ -22,6 +23,9 @@ _READ_MAX: Final = LINE_BYTES_MAX
 """How much of one text is looked at: its beginning."""
 _LETTERS_MAX: Final = LINE_BYTES_MAX // 8
 """How much of one text a line holds: its beginning."""
+
+_PARTS_MAX: Final = 64
+"""How much of a list or an object a line holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,12 @@ class Line:
 
 def as_json(line: Line, redactor: Redactor, pid: int) -> bytes:
     """The line as one JSON object and a newline."""
-    return _encoded(_content(line, redactor, pid, _LETTERS_MAX))
+    letters = _LETTERS_MAX
+    made = _encoded(_content(line, redactor, pid, letters))
+    while len(made) > LINE_BYTES_MAX and letters > 1:
+        letters //= 4
+        made = _encoded(_content(line, redactor, pid, letters))
+    return made
 
 
 def _content(line: Line, redactor: Redactor, pid: int, letters: int) -> dict[str, Any]:
@@ -102,9 +111,10 @@ def _short(value: Any, letters: int) -> Any:
         plain = value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
         return plain if len(plain) <= letters else f"{plain[:letters]}... (cut)"
     if isinstance(value, list | tuple):
-        return [_short(one, letters) for one in value[:64]]
+        return [_short(one, letters) for one in value[:_PARTS_MAX]]
     if isinstance(value, dict):
-        return {_short(name, letters): _short(one, letters) for name, one in value.items()}
+        some = islice(value.items(), _PARTS_MAX)
+        return {_short(name, letters): _short(one, letters) for name, one in some}
     return value
 
 

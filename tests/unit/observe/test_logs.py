@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import subprocess
@@ -16,9 +17,11 @@ from noodle_engine.execute.failures import PlanMalformed, SettingsRefused
 from noodle_engine.execute.home.checkup import examine_home
 from noodle_engine.execute.observing.observer import observer_of
 from noodle_engine.observe.failures import LogUnwritable
-from noodle_engine.observe.files import FULL
+from noodle_engine.observe.files import FULL, LINE_BYTES_MAX
+from noodle_engine.observe.lines import Line, as_json
 from noodle_engine.observe.options import LOG_FILE_DEFAULT
 from noodle_engine.observe.queue import Later
+from noodle_engine.observe.secrets import Redactor
 from noodle_journal.keys import encode_recovery
 from noodle_policies.settings.model.catalogue import catalogue
 from tests.conftest import require_system
@@ -244,6 +247,18 @@ def test_settings_are_obeyed_while_it_runs_and_the_change_is_told(web: Site) -> 
         "settings.changed",
         "settings.refused",
     ]
+
+
+def test_no_line_is_longer_than_a_line_may_be() -> None:
+    """Whatever stands in it: letters that need six, lists and objects without end."""
+    fields = {
+        "cause": "\x01" * 9_000,
+        "found": ["\U0001f600" * 9_000] * 100,
+        "more": {str(number): "x" * 9_000 for number in range(1_000)},
+    }
+    made = as_json(Line("a", 20, "b", "\x01" * 9_000, 0, fields=fields), Redactor(), 1)
+    assert len(made) <= LINE_BYTES_MAX
+    assert json.loads(made)["cause"].startswith("\x01")
 
 
 def test_a_person_at_a_terminal_reads_text(web: Site) -> None:
