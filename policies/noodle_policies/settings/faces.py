@@ -6,6 +6,7 @@ reference gives them; where it had a class for each integration, here is one sec
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,7 +68,8 @@ class ConfigurationLoader:
         return read_one(self.config_file, variables, user=user, group=group)
 
     def _load(self, inputs: Inputs) -> dict[str, Any]:
-        self.config = nested(resolve(inputs).values)
+        # Whoever asked may change what they got: it is theirs, and shared with nobody.
+        self.config = copy.deepcopy(nested(resolve(inputs).values))
         self._digest = inputs.digest
         return self.config
 

@@ -45,6 +45,16 @@ def parts(values: object = None) -> dict[str, Part]:
     }
 
 
+def test_what_was_loaded_may_be_changed_and_changes_nothing_else(tmp_path: Path) -> None:
+    first = ConfigurationLoader(write(tmp_path, "noodle.json", {}), {})
+    validators = first.load_config()["upgrade_validator"]["custom_validators"]
+    validators["validation_rules"]["mine"] = {}
+    validators["enabled"] = True
+    assert resolved().values == catalogue().defaults
+    again = ConfigurationLoader(tmp_path, {}).load_config()
+    assert again["upgrade_validator"]["custom_validators"]["validation_rules"] == {}
+
+
 def test_a_face_has_exactly_the_keys_of_its_section() -> None:
     for section, part in parts().items():
         prefix = f"{section}."
