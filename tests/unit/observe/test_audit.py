@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from noodle_engine.execute.failures import SettingsRefused
 from noodle_engine.execute.home.settings import settings_from_journal, settle
 from noodle_engine.execute.observing.observer import Observer
 from noodle_engine.observe.audit import Audit, AuditLine, Digests
@@ -107,6 +108,22 @@ def test_names_and_reasons_are_digests_unless_they_are_wanted(web: Site) -> None
     # The same name has the same digest in all lines and processes of a home.
     [failed] = [line for line in hidden if line["event"] == "step.failed"]
     assert failed["component"] == hidden[0]["components"][0]["name"]
+
+
+def test_settings_that_cannot_be_used_name_no_file_and_no_entry(web: Site) -> None:
+    """U1: where they are wrong, and what the user's own entries are called, are names."""
+    with web.open() as noodle:
+        noodle.collect()
+        window = {"start": "01:00", "end": "02:00"}
+        web.settings(json.dumps({"deployment": {"maintenance_windows": {"hunter2": window}}}))
+        noodle.apply(["web@1.0.0"])
+        web.settings(json.dumps({"debug": {"log_level": "DEBUG"}, "hunter2": 1}))
+        with pytest.raises(SettingsRefused):
+            noodle.apply(["web@1.2.0"])
+    raw = (web.path / "logs" / AUDIT).read_bytes()
+    assert b"settings.changed" in raw and b"settings.refused" in raw  # noqa: PT018
+    assert b"hunter2" not in raw
+    assert os.fsencode(web.home.config) not in raw
 
 
 def test_a_digest_needs_the_key() -> None:

@@ -5,7 +5,7 @@ Owns what each kind of record is called in them, and from which level on it is t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -122,9 +122,8 @@ def _told(heard: Heard) -> _Told:  # noqa: PLR0911 - one return per kind
             )
         case ConfigChanged(keys=keys, accepted=accepted, errors=errors):
             level = Level.INFO if accepted else Level.WARNING
-            facts = {"keys": list(keys), "errors": list(errors) or None}
             name = "settings.changed" if accepted else "settings.refused"
-            return _Told("settings", level, name, facts, {}, level)
+            return _Told("settings", level, name, *_settings(keys, errors), level)
         case Noted(code=code, data=data):
             level = Level.WARNING if code in _LOUD else Level.INFO
             quiet = code in _QUIET
@@ -189,6 +188,20 @@ def _step(step: str) -> dict[str, Any]:
     name, _, rest = step.partition(":")
     index = rest.partition(":")[2]
     return {"step": f"{name}:{index}" if index else name}
+
+
+def _settings(keys: Sequence[str], errors: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What names nothing of the user's, and what does.
+
+    Those are the files that something is wrong in, what is unknown there, and the entries
+    that they named: all keys where anything is wrong.
+    """
+    theirs = [key for key in keys if errors or key.startswith(_ENTRIES)]
+    ours = [key for key in keys if key not in theirs]
+    return {"keys": ours}, {"own_keys": theirs or None, "errors": list(errors) or None}
+
+
+_ENTRIES: Final = ("deployment.policies.", "deployment.maintenance_windows.")
 
 
 def _component(step: str) -> dict[str, Any]:
