@@ -11,7 +11,11 @@ from pathlib import Path
 import pytest
 
 from noodle_engine.execute.home import watching
-from noodle_engine.execute.home.reloading import Reloading
+from noodle_engine.execute.home.reloading import (
+    RECORDED_LETTERS_MAX,
+    RECORDED_MAX,
+    Reloading,
+)
 from noodle_engine.execute.home.watching import POLL_S, polled, watched
 from noodle_engine.execute.operations import Operations
 from noodle_engine.machine.records import ConfigChanged
@@ -106,6 +110,21 @@ def test_what_cannot_be_used_leaves_those_of_before_and_shows_no_value(
     assert reloading.look().must().hash == before.hash
     assert (heard.changes[1].keys, heard.changes[1].accepted) == ((), True)
     assert len(heard.changes) == 2
+
+
+def test_a_record_has_room_for_whatever_is_wrong(
+    site: Site, reloading: Reloading, heard: Heard
+) -> None:
+    """Ten thousand unknown names, one of them long: told within a bound, and soon."""
+    reloading.look()
+    wrong = {"x" * 200_000: 1, **{f"unknown_{number}": 1 for number in range(10_000)}}
+    site.settings(json.dumps(wrong))
+    assert reloading.look().failure is not None
+    (change,) = heard.changes
+    assert change.errors[-1] == f"and {10_001 - RECORDED_MAX} more"
+    for told in (change.keys, change.errors):
+        assert len(told) == RECORDED_MAX + 1
+        assert max(map(len, told)) <= RECORDED_LETTERS_MAX
 
 
 def test_what_cannot_be_recorded_does_not_count_until_it_can(

@@ -14,7 +14,7 @@ W3. A change is in the journal before it counts: once, with the keys that differ
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +39,9 @@ __all__ = ["WATCH_AFTER_S", "Reloading"]
 WATCH_AFTER_S: Final = 5.0
 """A process that holds a home for less looks at each request, and does not watch."""
 READINGS_MAX: Final = 20
+RECORDED_MAX: Final = 512
+"""How many keys, and how many problems, a record names: a file may have thousands."""
+RECORDED_LETTERS_MAX: Final = 512
 
 
 class Reloading:
@@ -125,11 +128,12 @@ class Reloading:
             failure, known = found.failure, self._settled.failure
             if failure is None or (known is not None and known.places == failure.places):
                 return None
-            return ConfigChanged(failure.keys, old_hash, None, False, failure.places)
+            keys, places = _bounded(failure.keys), _bounded(failure.places)
+            return ConfigChanged(keys, old_hash, None, False, places)
         if self._settled.failure is None and old_hash == found.values.hash:
             return None  # only a blank or the order of keys
         keys = () if before is None else _differing(before, found.values)
-        return ConfigChanged(keys, old_hash, found.values.hash, True)
+        return ConfigChanged(_bounded(keys), old_hash, found.values.hash, True)
 
     # -- the thread -------------------------------------------------------
 
@@ -173,6 +177,13 @@ def _differing(before: Values, after: Values) -> tuple[str, ...]:
     return tuple(
         key for key in dict.fromkeys((*old, *new)) if _said(old.get(key)) != _said(new.get(key))
     )
+
+
+def _bounded(named: Sequence[str]) -> tuple[str, ...]:
+    """What fits into a record, and how much more there was."""
+    more = len(named) - RECORDED_MAX
+    told = (one[:RECORDED_LETTERS_MAX] for one in named[:RECORDED_MAX])
+    return (*told, *([f"and {more} more"] if more > 0 else []))
 
 
 def _said(value: object) -> bytes:

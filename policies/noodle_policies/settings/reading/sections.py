@@ -22,6 +22,9 @@ from noodle_policies.settings.model.section import Section, entries_of
 
 __all__ = ["PRIVATE_KEY", "Way", "dotted", "private_keys", "read_sections", "shown"]
 
+NEAR_MAX: Final = 50
+"""How many unknown names of a section are told the nearest real one; a file may have thousands."""
+NAME_LETTERS_MAX: Final = 200
 Way = tuple[str | int, ...]
 """The names and indexes that lead to a value."""
 
@@ -64,7 +67,7 @@ def read_sections(
     for name, given in content.items():
         section, _ = sections.get(name, _NOTHING)
         if section is None:
-            problems.append(_unknown((name,), place))
+            problems.append(_unknown((name,), place, near=len(problems) < NEAR_MAX))
             continue
         try:
             read, taken = section.model_validate(given), given
@@ -193,12 +196,12 @@ def dotted(way: Way) -> str:
 
 
 def _problems(name: str, error: ValidationError, place: Callable[[Way], str]) -> Iterator[Problem]:
-    for detail in error.errors(include_url=False, include_context=True):
+    for number, detail in enumerate(error.errors(include_url=False, include_context=True)):
         if _integral(detail):
             continue
         way = (name, *(part for part in detail["loc"] if part != "[key]"))
         if detail["type"] == "extra_forbidden":
-            yield _unknown(way, place)
+            yield _unknown(way, place, near=number < NEAR_MAX)
         elif detail["loc"] and detail["loc"][-1] == "[key]":
             yield Problem(
                 ProblemKind.UNKNOWN,
@@ -249,7 +252,8 @@ def _key_of(way: Way) -> tuple[Key | None, bool]:
     return None, False
 
 
-def _unknown(way: Way, place: Callable[[Way], str]) -> Problem:
+def _unknown(way: Way, place: Callable[[Way], str], *, near: bool) -> Problem:
+    """`near`: whether the nearest real name is looked for, which takes milliseconds."""
     name = dotted(way)
     if _SECRET.search(str(way[-1])):
         text = (
@@ -257,7 +261,8 @@ def _unknown(way: Way, place: Callable[[Way], str]) -> Problem:
             "variable, a file of mode 0600 or the keyring"
         )
         return Problem(ProblemKind.SECURITY, place(way), name, text)
-    text = f"there is no setting {name}{nearest(name, _names_near(way))}"
+    real = nearest(name[:NAME_LETTERS_MAX], _names_near(way)) if near else ""
+    text = f"there is no setting {name}{real}"
     return Problem(ProblemKind.UNKNOWN, place(way), name, text)
 
 
