@@ -23,7 +23,7 @@ from typing import Final
 from noodle_engine.disk.failures import DiskError
 from noodle_engine.disk.names import shift_aside
 
-__all__ = ["FILES_KEPT", "FULL", "LINE_BYTES_MAX", "LineFile"]
+__all__ = ["FILES_KEPT", "FULL", "LINE_BYTES_MAX", "LineFile", "no_log"]
 
 FILES_KEPT: Final = 5
 """How many full logs are kept beside the one that is written."""
@@ -35,6 +35,24 @@ _DEVICES: Final = (Path("/dev"), Path("/dev/fd"), Path("/dev/pts"))
 """Where links lead to terminals and pipes, and only root makes any."""
 _MODE: Final = 0o600
 _TAIL_BYTES: Final = 1024
+
+
+def no_log(path: Path, found: os.stat_result) -> str | None:
+    """Why what was found at a path can be no log; None if it can.
+
+    Whoever owns the folder must not lead root's lines into a file of root's.
+    """
+    mode = found.st_mode
+    if stat.S_ISLNK(mode) and path.parent not in _DEVICES:
+        return "it is a link"
+    if stat.S_ISDIR(mode):
+        return "it is a folder"
+    if stat.S_ISBLK(mode):
+        return "it is no file"
+    if stat.S_ISREG(mode) and found.st_nlink > 1:
+        return "the file has a second name elsewhere"
+    return None
+
 
 PutAside = Callable[[Path], None]
 
@@ -76,15 +94,12 @@ class LineFile:
             flags |= os.O_NOFOLLOW
         descriptor = os.open(self.path, flags, _MODE)
         found = os.fstat(descriptor)
-        mode = found.st_mode
-        if stat.S_ISDIR(mode) or stat.S_ISBLK(mode):
+        wrong = no_log(self.path, found)
+        if wrong is not None:
             os.close(descriptor)
-            raise OSError(errno.EINVAL, "it is no file")
-        if stat.S_ISREG(mode) and found.st_nlink > 1:
-            os.close(descriptor)
-            raise OSError(errno.EMLINK, "the file has a second name elsewhere")
+            raise OSError(errno.EINVAL, wrong)
         self.close()
-        self._descriptor, self._plain = descriptor, stat.S_ISREG(mode)
+        self._descriptor, self._plain = descriptor, stat.S_ISREG(found.st_mode)
         if self._plain and found.st_size == 0 and found.st_uid == 0:
             self._give_to_owner()
 

@@ -17,12 +17,13 @@ import errno
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from noodle_engine.observe.failures import LogUnwritable
-from noodle_engine.observe.files import FULL, LineFile
+from noodle_engine.observe.files import FULL, LineFile, no_log
 from noodle_engine.observe.levels import Level
 from noodle_engine.observe.lines import Line, as_json, as_text
 from noodle_engine.observe.options import FALLBACK_NAME, LogOptions
@@ -63,11 +64,15 @@ def opened_log(options: LogOptions, folder: Path) -> tuple[LineFile | None, LogU
 def log_place(options: LogOptions, folder: Path) -> tuple[Path, str | None]:
     """Where the log is or will be, and why it is not where the options say. Opens nothing."""
     path = options.path
-    if path.exists():
-        wrong = "it is a folder" if path.is_dir() else "this user may not write it"
-        usable = not path.is_dir() and os.access(path, os.W_OK)
+    found: os.stat_result | None = None
+    with suppress(OSError):
+        found = path.lstat()
+    if found is not None:
+        refused = no_log(path, found)
+        wrong = refused or "this user may not write it"
+        usable = refused is None and os.access(path, os.W_OK)
     else:
-        there = path.parent.is_dir()
+        there = os.path.isdir(path.parent)  # noqa: PTH112 - raises nothing
         wrong = "this user may not write its folder" if there else "its folder is not there"
         usable = there and os.access(path.parent, os.W_OK | os.X_OK)
     return (path, None) if usable else (folder / FALLBACK_NAME, wrong)

@@ -7,6 +7,7 @@ import os
 import pty
 import subprocess
 import threading
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,11 +16,13 @@ import pytest
 from noodle_engine.api import Waiting
 from noodle_engine.execute.failures import PlanMalformed, SettingsRefused
 from noodle_engine.execute.home.checkup import examine_home
+from noodle_engine.execute.home.settings import settings_from_journal
 from noodle_engine.execute.observing.observer import observer_of
 from noodle_engine.observe.failures import LogUnwritable
 from noodle_engine.observe.files import FULL, LINE_BYTES_MAX
 from noodle_engine.observe.lines import Line, as_json
-from noodle_engine.observe.options import LOG_FILE_DEFAULT
+from noodle_engine.observe.logs import log_place, opened_log
+from noodle_engine.observe.options import LOG_FILE_DEFAULT, log_options
 from noodle_engine.observe.queue import Later
 from noodle_engine.observe.secrets import Redactor
 from noodle_journal.keys import encode_recovery
@@ -158,6 +161,27 @@ def test_a_chosen_log_that_cannot_be_written_stops_what_goes_forward(web: Site, 
         noodle.rollback("web")
     assert web.has("web", "1.0.0")
     assert {"request.refused", "upgrade.committed"} <= {line["event"] for line in taken(web)}
+
+
+def test_what_is_said_of_a_logs_place_is_what_opening_it_finds(tmp_path: Path) -> None:
+    """debug.log_file: `doctor` and `apply` agree."""
+    for name in ("plain", "other", "twin"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "plain")
+    (tmp_path / "lost").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "second").hardlink_to(tmp_path / "twin")
+    told = {}
+    for name in ("plain", "new", "folder", "link", "lost", "second", "absent/log"):
+        wanted = replace(
+            log_options(settings_from_journal({}), {}), path=tmp_path / name, by_hand=True
+        )
+        _, wrong = log_place(wanted, tmp_path)
+        _, failure = opened_log(wanted, tmp_path)
+        assert (wrong is None) == (failure is None), name
+        told[name] = wrong
+    assert [name for name, wrong in told.items() if wrong is None] == ["plain", "new"]
+    assert told["link"] == told["lost"] == "it is a link"
 
 
 def test_the_default_gives_way_to_the_home_and_says_it_once(web: Site) -> None:
