@@ -149,7 +149,8 @@ def _of_files(inputs: Inputs, problems: list[Problem]) -> Iterator[Source]:
     """What the files say. Files of one folder have one rank."""
     for file in inputs.files:
         if file.refused is not None:
-            problems.append(Problem(ProblemKind.SYNTAX, file.path, None, file.refused))
+            kind = ProblemKind.SECURITY if file.unsafe else ProblemKind.SYNTAX
+            problems.append(Problem(kind, file.path, None, file.refused))
             continue
         rank = 1 + inputs.layers.index(file.layer)
         yield from _of_file(file, rank, problems)

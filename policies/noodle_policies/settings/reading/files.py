@@ -76,13 +76,15 @@ _MATTERING: Final = ("NOODLE_ENVIRONMENT", SWITCH_VARIABLE)
 class FileRead:
     """One file as it lies there. layer: its folder; a later one counts more.
 
-    refused: why its bytes were not read, or may not be used.
+    refused: why its bytes were not read, or may not be used. unsafe: whether that is because
+    another user could have written them.
     """
 
     path: str
     layer: str
     raw: bytes
     refused: str | None = None
+    unsafe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +192,11 @@ def _read(path: Path, layer: str, user: int, group: int) -> FileRead | None:
     except OSError as error:
         return FileRead(str(path), layer, b"", f"it cannot be opened: {error.strerror}")
     try:
-        refused = _refused(os.fstat(descriptor), user, group)
+        found = os.fstat(descriptor)
+        unsafe = _unsafe(found, user, group)
+        refused = _unreadable(found) or unsafe
         if refused is not None:
-            return FileRead(str(path), layer, b"", refused)
+            return FileRead(str(path), layer, b"", refused, unsafe=refused == unsafe)
         with os.fdopen(os.dup(descriptor), "rb") as file:
             raw = file.read(FILE_BYTES_MAX + 1)
     except OSError as error:
@@ -204,12 +208,17 @@ def _read(path: Path, layer: str, user: int, group: int) -> FileRead | None:
     return FileRead(str(path), layer, raw)
 
 
-def _refused(found: os.stat_result, user: int, group: int) -> str | None:
-    """Why a file may not be used: who else could have written it decides for the engine."""
+def _unreadable(found: os.stat_result) -> str | None:
+    """Why a file is not read."""
     if not stat.S_ISREG(found.st_mode):
         return "it is no file"
     if found.st_size > FILE_BYTES_MAX:
         return f"it is larger than {FILE_BYTES_MAX} bytes"
+    return None
+
+
+def _unsafe(found: os.stat_result, user: int, group: int) -> str | None:
+    """Why a file may not be used: who else could have written it decides for the engine."""
     if found.st_uid not in (0, user):
         return f"it belongs to user {found.st_uid}: only your own files and root's are taken"
     if found.st_mode & stat.S_IWOTH:
