@@ -101,7 +101,8 @@ def inputs_of(
         # What a person names is meant: nothing there means other settings than were meant.
         named = str(folders[-1])
         absent = FileRead(named, named, b"", f"{CONFIG_VARIABLE} names it, and {wrong}")
-        return replace(found, files=(*found.files, absent))
+        others = (file for file in found.files if file.path != named)
+        return replace(found, files=(*others, absent))
     return found
 
 

@@ -6,10 +6,12 @@ can only be seen on the disk: size, owner and mode.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -69,6 +71,8 @@ KNOWN_VARIABLES: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """Variables with the prefix that set no key, and what they are for."""
+_PERMISSION: Final = os.strerror(errno.EACCES)
+_CLOSED: Final = f"it cannot be opened: {_PERMISSION}"
 _MATTERING: Final = ("NOODLE_ENVIRONMENT", SWITCH_VARIABLE)
 
 
@@ -131,15 +135,36 @@ class Inputs:
 def config_folder(variables: Mapping[str, str], working: Path) -> Path | None:
     """The settings folder: NOODLE_CONFIG_DIR, else FOLDER_CUSTOM, else the working folder.
 
-    The latter two count only where they hold at least one of FILES.
+    The latter two count only where they hold at least one of FILES, be it of what kind it
+    may: a link to nothing is told as wrong, and does not silently mean the defaults. A
+    folder FOLDER_CUSTOM that may not be looked into is one that was meant.
     """
     named = variables.get(CONFIG_VARIABLE)
     if named:
         return working / named
-    for folder in (working / FOLDER_CUSTOM, working):
-        if any((folder / name).is_file() for name in FILES):
-            return folder
-    return None
+    custom = working / FOLDER_CUSTOM
+    try:
+        if _holds_one(custom):
+            return custom
+    except OSError:
+        # Where not even its name can be looked up it is the working folder that is closed, as
+        # it is for `sudo -u` in another's home: no application's.
+        with suppress(OSError):
+            custom.parent.lstat()
+            return custom
+    try:
+        return working if _holds_one(working) else None
+    except OSError:
+        return None
+
+
+def _holds_one(folder: Path) -> bool:
+    """Whether something has the name of one of FILES. Raises OSError if that cannot be seen."""
+    for name in FILES:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            (folder / name).lstat()
+            return True
+    return False
 
 
 def read_inputs(
@@ -161,12 +186,7 @@ def read_inputs(
         layers.append(folder)
         if environment and "/" not in environment and environment not in (".", ".."):
             layers.append(folder / environment)
-    found = [
-        file
-        for layer in layers
-        for name in FILES
-        if (file := _read(layer / name, str(layer), user, group)) is not None
-    ]
+    found = [file for layer in layers for file in _of_folder(layer, user, group)]
     return Inputs(
         tuple(str(layer) for layer in layers),
         tuple(found),
@@ -184,10 +204,30 @@ def read_one(path: Path, variables: Mapping[str, str], *, user: int, group: int)
     return Inputs((str(path.parent),), (found,), named)
 
 
+def _of_folder(folder: Path, user: int, group: int) -> list[FileRead]:
+    """What a folder holds; where it is no folder, or closed, that once and not for each file."""
+    layer = str(folder)
+    found = [
+        file for name in FILES if (file := _read(folder / name, layer, user, group)) is not None
+    ]
+    refused = {file.refused for file in found}
+    if len(found) == len(FILES) and refused == {_CLOSED}:
+        return [FileRead(layer, layer, b"", f"it cannot be looked into: {_PERMISSION}")]
+    if not found:
+        with suppress(OSError):
+            if not stat.S_ISDIR(folder.stat().st_mode):
+                return [FileRead(layer, layer, b"", "it is no folder")]
+    return found
+
+
 def _read(path: Path, layer: str, user: int, group: int) -> FileRead | None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except (FileNotFoundError, NotADirectoryError):
+    except NotADirectoryError:
+        return None
+    except FileNotFoundError:
+        if path.is_symlink():
+            return FileRead(str(path), layer, b"", "it is a link to nothing")
         return None
     except OSError as error:
         return FileRead(str(path), layer, b"", f"it cannot be opened: {error.strerror}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -11,7 +12,13 @@ import pytest
 from noodle_policies.settings.failures import ProblemKind
 from noodle_policies.settings.model.catalogue import catalogue
 from noodle_policies.settings.model.root import Settings
-from noodle_policies.settings.reading.files import FILE_BYTES_MAX, FILES, config_folder, read_inputs
+from noodle_policies.settings.reading.files import (
+    FILE_BYTES_MAX,
+    FILES,
+    FOLDER_CUSTOM,
+    config_folder,
+    read_inputs,
+)
 from noodle_policies.settings.resolving import Layer, examine, located
 from noodle_policies.settings.values import values_hash
 from tests.unit.policies.settings.sources import (
@@ -370,6 +377,53 @@ def test_what_is_no_file_or_too_large_is_refused_unread(tmp_path: Path) -> None:
     with (tmp_path / FILES[0]).open("wb") as file:
         file.truncate(100 * FILE_BYTES_MAX)
     assert len(problems_of([tmp_path])) == 3
+
+
+def test_a_link_to_nothing_does_not_mean_the_defaults(tmp_path: Path) -> None:
+    (tmp_path / "noodle.json").symlink_to("absent")
+    (problem,) = problems_of([tmp_path])
+    assert str(problem) == f"{tmp_path}/noodle.json: it is a link to nothing"
+    assert config_folder({}, tmp_path) == tmp_path
+    (tmp_path / FOLDER_CUSTOM).mkdir(parents=True)
+    (tmp_path / FOLDER_CUSTOM / "noodle.json").mkdir()
+    assert config_folder({}, tmp_path) == tmp_path / FOLDER_CUSTOM
+
+
+def test_a_folder_of_an_environment_that_is_a_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "staging").write_text("{}")
+    (problem,) = problems_of([tmp_path], {"NOODLE_ENVIRONMENT": "staging"})
+    assert str(problem) == f"{tmp_path}/staging: it is no folder"
+
+
+def test_a_closed_settings_folder_is_told_once_and_a_closed_working_folder_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = tmp_path
+    really_open, really_look = os.open, Path.lstat
+
+    def is_within(path: object) -> bool:
+        return str(path).startswith(f"{closed}/")
+
+    def refuse(path: object) -> None:
+        if is_within(path):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    def opened(path: str, *more: int) -> int:
+        refuse(path)
+        return really_open(path, *more)
+
+    def looked(path: Path) -> os.stat_result:
+        refuse(path)
+        return really_look(path)
+
+    monkeypatch.setattr(os, "open", opened)
+    monkeypatch.setattr(Path, "lstat", looked)
+    assert config_folder({}, tmp_path) is None
+    closed = tmp_path / FOLDER_CUSTOM
+    closed.mkdir(parents=True)
+    assert config_folder({}, tmp_path) == closed
+    (problem,) = problems_of([closed])
+    assert str(problem) == f"{closed}: it cannot be looked into: Permission denied"
 
 
 @pytest.mark.parametrize("version", [0, 2, "1", True, 1.5])
