@@ -85,7 +85,9 @@ def test_a_bundle_has_all_that_helps_and_no_secret(web: Site) -> None:
         "NOODLE_TOKEN": token,
         "DATABASE_URL": "postgres://app:hunter2@db",
         "ODD": "hunter2",
+        "NOODLE_JOURNAL_KEY_OLD": "hunter2",
         "LANG": "C",
+        "NOODLE_LOG_LEVEL": "INFO",
     }
     with web.open() as noodle, pytest.raises(Exception, match="no name"):
         noodle.plan([f"{key}@1.0.0"])
@@ -99,6 +101,8 @@ def test_a_bundle_has_all_that_helps_and_no_secret(web: Site) -> None:
     for name in PARTS:
         if name.endswith(".json"):
             json.loads(found[name])
+    shown = json.loads(found["system.json"])["environment"]
+    assert (shown["LANG"], shown["NOODLE_LOG_LEVEL"]) == ("C", "INFO")
     assert json.loads(found["status.json"])["components"][0]["name"] == "web"
     assert len(json.loads(found["history.json"])) == 3
     assert {"name", "ok", "found"} <= set(json.loads(found["checks.json"])[0])

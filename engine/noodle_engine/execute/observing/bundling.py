@@ -7,7 +7,7 @@ so, for a bundle is wanted most where something is broken.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,6 +38,7 @@ from noodle_engine.observe.failures import BundleUnwritable, DiagnosticsDisabled
 from noodle_engine.observe.options import FALLBACK_NAME, log_options
 from noodle_journal import Kind, Reader, verify
 from noodle_journal.errors import NoodleError
+from noodle_policies.settings.reading.files import KNOWN_VARIABLES, PREFIX
 from noodle_policies.settings.values import Values
 
 __all__ = ["AUTOMATIC_MAX", "BundleView", "make_bundle", "make_failure_bundle"]
@@ -226,7 +227,9 @@ class _Gathering:
     def _system(self) -> Any:
         found: dict[str, Any] = {"system": system.system_of()}
         if self._values.acts("diagnostics.system_info.include_environment"):
-            found["environment"] = system.environment_of(self._environment, self._redactor)
+            found["environment"] = system.environment_of(
+                self._environment, self._redactor, _variables_of(self._environment)
+            )
         if self._values.acts("diagnostics.system_info.include_dependencies"):
             found["dependencies"] = system.dependencies_of()
         if self._values.acts("diagnostics.system_info.include_performance"):
@@ -263,6 +266,19 @@ class _Gathering:
             if len(found) == ANALYSED_MAX:
                 break
         return found
+
+
+def _variables_of(environment: Iterable[str]) -> set[str]:
+    """Those of some variables that are for settings. One with a wrong name is none."""
+    from noodle_policies.settings.model.catalogue import catalogue  # noqa: PLC0415 - the model
+
+    known = {*KNOWN_VARIABLES, *catalogue().variables}
+    return {
+        name
+        for name in environment
+        if name in known
+        or (name.startswith(PREFIX) and catalogue().find(name.removeprefix(PREFIX)) is not None)
+    }
 
 
 def _runs(reader: Reader) -> list[Run]:

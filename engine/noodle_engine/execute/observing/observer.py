@@ -23,7 +23,7 @@ from noodle_engine.execute.home.settings import Options, Settled, settings_from_
 from noodle_engine.execute.observing.records import MEANT, audit_line, log_line
 from noodle_engine.execute.recording import Heard
 from noodle_engine.machine.records import Entry, Transition
-from noodle_engine.machine.states import Message, State
+from noodle_engine.machine.states import TERMINAL, Message, State
 from noodle_engine.machine.upgrade import Upgrade
 from noodle_engine.observe.audit import Audit, AuditLine, Digests
 from noodle_engine.observe.failures import LogUnwritable
@@ -167,6 +167,9 @@ class Observer:
         ended = event.target is State.ROLLED_BACK and event.source is not event.target
         if event.message is Message.HOLD or (ended and upgrade in self._failing):
             self._diagnose(upgrade)
+        if event.target in TERMINAL:  # a resident engine drives thousands
+            self._under.pop(upgrade, None)
+            self._failing.discard(upgrade)
 
     def _diagnose(self, upgrade: str) -> None:
         """Make a bundle of a failed upgrade, beside everything, where the settings want it."""
@@ -176,7 +179,7 @@ class Observer:
         thread = threading.Thread(
             target=lambda: self._bundle(upgrade, settings), name="diagnosing", daemon=True
         )
-        self._diagnoses.append(thread)
+        self._diagnoses = [*(one for one in self._diagnoses if one.is_alive()), thread]
         thread.start()
 
     def _bundle(self, upgrade: str, settings: Values) -> None:

@@ -10,7 +10,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -58,18 +58,23 @@ def system_of() -> dict[str, Any]:
     }
 
 
-def environment_of(environment: Mapping[str, str], redactor: Redactor) -> dict[str, str]:
-    """Every variable's name, and the value where it may be shown."""
+def environment_of(
+    environment: Mapping[str, str], redactor: Redactor, settings: Container[str]
+) -> dict[str, str]:
+    """Every variable's name, and the value where it may be shown.
+
+    `settings` are the names of those that are for settings: theirs may be.
+    """
     return {
-        redactor.text(name): _shown(name, value, redactor)
+        redactor.text(name): _shown(name, value, redactor, settings)
         for name, value in sorted(environment.items())
     }
 
 
-def _shown(name: str, value: str, redactor: Redactor) -> str:
+def _shown(name: str, value: str, redactor: Redactor, settings: Container[str]) -> str:
     if name in _SECRET:
         return SHOWN
-    if name in _PLAIN or name.startswith("NOODLE_"):
+    if name in _PLAIN or name in settings:
         return redactor.text(value)
     return HIDDEN
 
