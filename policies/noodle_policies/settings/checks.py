@@ -5,7 +5,7 @@ Owns the rules that need more than one key, or the environment. Everything is pu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from functools import cache
 from typing import Any, Final
@@ -74,8 +74,13 @@ _POLICIES: Final = ("deployment.policies.", "deployment.maintenance_windows.")
 # -- consistency ------------------------------------------------------------------------
 
 
-def consistency_problems(values: Mapping[str, Any], place: PlaceOf) -> Iterator[Problem]:
-    """What contradicts itself."""
+def consistency_problems(
+    values: Mapping[str, Any], environment: str | None, said: Container[str], place: PlaceOf
+) -> Iterator[Problem]:
+    """What contradicts itself. `said` are the keys that are no defaults.
+
+    A policy of another environment, of which nobody said anything, acts nowhere here.
+    """
     yield from _not_above(
         values,
         place,
@@ -98,7 +103,7 @@ def consistency_problems(values: Mapping[str, Any], place: PlaceOf) -> Iterator[
         "even the newest kept version would go before older ones",
     )
     yield from _in_transit(values, place)
-    yield from _policies(values, place)
+    yield from _policies(values, environment, said, place)
 
 
 def _not_above(
@@ -119,7 +124,9 @@ def _in_transit(values: Mapping[str, Any], place: PlaceOf) -> Iterator[Problem]:
         yield Problem(ProblemKind.CONSISTENCY, place(required), required, text)
 
 
-def _policies(values: Mapping[str, Any], place: PlaceOf) -> Iterator[Problem]:
+def _policies(
+    values: Mapping[str, Any], here: str | None, said: Container[str], place: PlaceOf
+) -> Iterator[Problem]:
     """Policies: one for an environment, and windows in which their upgrades fit."""
     by_environment: dict[str, str] = {}
     for name in _entries(values, "deployment.policies."):
@@ -138,7 +145,8 @@ def _policies(values: Mapping[str, Any], place: PlaceOf) -> Iterator[Problem]:
             text = f'{key} and {other} are both "{environment}": an environment has one policy'
             yield Problem(ProblemKind.CONSISTENCY, place(key) or place(other), key, text)
         by_environment[environment] = name
-        yield from _narrow(values, place, name)
+        if environment == here or _touched(name, said):
+            yield from _narrow(values, place, name)
 
 
 def _entries(values: Mapping[str, Any], prefix: str) -> list[str]:
@@ -150,6 +158,18 @@ def _entries(values: Mapping[str, Any], prefix: str) -> list[str]:
 def _first_entries(prefix: str) -> tuple[str, ...]:
     found = (key for key in catalogue().defaults if key.startswith(prefix))
     return tuple(dict.fromkeys(map(_entry(prefix), found)))
+
+
+def _touched(name: str, said: Container[str]) -> bool:
+    """Whether somebody said anything of a policy or of the window of its name."""
+    first = _first_keys(name)
+    return not first or any(key in said for key in first)
+
+
+@cache
+def _first_keys(name: str) -> tuple[str, ...]:
+    own = tuple(f"{prefix}{name}." for prefix in _POLICIES)
+    return tuple(key for key in catalogue().defaults if key.startswith(own))
 
 
 def _entry(prefix: str) -> Callable[[str], str]:

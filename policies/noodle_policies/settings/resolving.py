@@ -128,8 +128,9 @@ def examine(inputs: Inputs) -> tuple[Resolution, tuple[Problem, ...]]:
     problems.extend(_dependency(key, switch, values, chosen) for key, switch in refused)
     if not problems:
         # What these ask is not worth asking of values that are themselves wrong.
-        problems.extend(consistency_problems(values, partial(_place_in, chosen)))
-        problems.extend(security_problems(values, environment, partial(_place_in, chosen)))
+        place = partial(_place_in, chosen)
+        problems.extend(consistency_problems(values, environment, chosen, place))
+        problems.extend(security_problems(values, environment, place))
     found = Resolution(
         MappingProxyType(values),
         tuple(sources),

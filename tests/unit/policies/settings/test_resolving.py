@@ -315,6 +315,15 @@ def test_values_that_contradict_each_other_are_refused(
     assert found[0].place.startswith(str(tmp_path))
 
 
+def test_a_policy_that_nobody_touched_binds_its_own_environment_only() -> None:
+    """Five hours do not fit into the window of production; elsewhere nobody minds it."""
+    variables = {"NOODLE_UPGRADE_TIMEOUT": str(5 * 3600)}
+    for more in ({}, {"NOODLE_ENVIRONMENT": "development"}):
+        assert resolved(variables={**variables, **more}).values[TIMEOUT] == 5 * 3600
+    (problem,) = problems_of(variables={**variables, "NOODLE_ENVIRONMENT": "production"})
+    assert problem.kind is ProblemKind.CONSISTENCY
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
