@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from noodle_journal.errors import NoodleError
 
@@ -168,6 +168,9 @@ class SettingsVersionUnknown(_Refused):
         )
 
 
+_CANNOT_BE_USED: Final = "settings cannot be used: "
+
+
 class SettingsRefused(_Refused):
     """Settings that cannot be used, all named.
 
@@ -185,12 +188,17 @@ class SettingsRefused(_Refused):
         self.keys = tuple(dict.fromkeys(keys))
         self.places = tuple(places)
         super().__init__(
-            problem="settings cannot be used: " + _each(named),
+            problem=_CANNOT_BE_USED + _each(named),
             cause="a value, name or file among the settings is not valid",
             remedy="correct the named places (`noodle config explain KEY` tells what is legal); "
             "status, audit, resume and rollback work meanwhile",
             data={"problems": named},
         )
+
+    @property
+    def without_values(self) -> str:
+        """The problem for logs and bundles: a value that is wrong may be anything."""
+        return _CANNOT_BE_USED + _each(list(self.places or self.problems))
 
 
 def _each(named: list[str]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from noodle_engine.execute.failures import ComponentUnknown
+from noodle_engine.execute.failures import ComponentUnknown, SettingsRefused
 from noodle_engine.execute.observing.bundling import AUTOMATIC_MAX, make_bundle
 from noodle_engine.observe.diagnosis.bundle import TAIL_BYTES, tail_of
 from noodle_engine.observe.failures import BundleUnwritable, DiagnosticsDisabled
@@ -200,6 +200,21 @@ def test_a_broken_home_has_a_bundle_still(site: Site) -> None:
     assert json.loads(found["settings.json"])["problems"]
     assert json.loads(found["checks.json"])
     assert "component_unknown" in found["log.txt"]
+
+
+def test_what_is_wrong_in_settings_may_be_a_secret_and_is_in_no_bundle(site: Site) -> None:
+    """Neither what a request was refused for in the log, nor the variables, nor the checks."""
+    settings(site, {"debug.log_level": "hunter2-hunter2"})
+    site.release("web", "1.0.0")
+    with pytest.raises(SettingsRefused, match="hunter2"):
+        upgrade(site, "web@1.0.0")
+    named = {"NOODLE_TOKN": "hunter2-hunter2", "NOODLE_LOG_LEVEL": "hunter2-hunter2"}
+    found = bundle(site, named | {"NOODLE_UPGRADE_TIMEOUT": "77"})
+    assert "settings cannot be used" in found["log.txt"]
+    assert "range of debug.log_level" in found["settings.json"]
+    assert "range of debug.log_level" in found["checks.json"]
+    assert '"77"' in found["system.json"]
+    assert not [name for name, text in found.items() if "hunter2" in text]
 
 
 def upgrade_refused(site: Site) -> None:

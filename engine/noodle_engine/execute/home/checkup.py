@@ -71,7 +71,9 @@ def examine_home(
     if settled.failure is None:
         return (*checks, Check("settings", ok=True, found="all settings can be used"))
     failure = settled.failure
-    return (*checks, Check("settings", ok=False, found=failure.problem, remedy=failure.remedy))
+    # What is found goes into the log, to health.json and into bundles.
+    remedy = f"`noodle config validate` says what is wrong; {failure.remedy}"
+    return (*checks, Check("settings", ok=False, found=failure.without_values, remedy=remedy))
 
 
 def _world(

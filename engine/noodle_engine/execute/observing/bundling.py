@@ -7,7 +7,7 @@ so, for a bundle is wanted most where something is broken.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,7 +38,7 @@ from noodle_engine.observe.failures import BundleUnwritable, DiagnosticsDisabled
 from noodle_engine.observe.options import FALLBACK_NAME, log_options
 from noodle_journal import Kind, Reader, verify
 from noodle_journal.errors import NoodleError
-from noodle_policies.settings.reading.files import KNOWN_VARIABLES, PREFIX
+from noodle_policies.settings.reading.files import PREFIX
 from noodle_policies.settings.values import Values
 
 __all__ = ["AUTOMATIC_MAX", "BundleView", "make_bundle", "make_failure_bundle"]
@@ -200,7 +200,7 @@ class _Gathering:
         lines = [line_of(name, found) for name in found.values]
         return {
             "environment": found.environment,
-            "problems": [str(problem) for problem in problems],
+            "problems": [problem.without_value for problem in problems],
             "settings": {
                 one.key: {
                     "value": one.value,
@@ -268,16 +268,14 @@ class _Gathering:
         return found
 
 
-def _variables_of(environment: Iterable[str]) -> set[str]:
-    """Those of some variables that are for settings. One with a wrong name is none."""
-    from noodle_policies.settings.model.catalogue import catalogue  # noqa: PLC0415 - the model
+def _variables_of(environment: Mapping[str, str]) -> set[str]:
+    """Those of some variables that are for settings. One with a wrong name or value is none."""
+    from noodle_policies.settings.reading.texts import read_variables  # noqa: PLC0415 - the model
 
-    known = {*KNOWN_VARIABLES, *catalogue().variables}
     return {
         name
-        for name in environment
-        if name in known
-        or (name.startswith(PREFIX) and catalogue().find(name.removeprefix(PREFIX)) is not None)
+        for name, value in environment.items()
+        if name.startswith(PREFIX) and not read_variables({name: value})[1]
     }
 
 

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
+from noodle_engine.execute.failures import SettingsRefused
 from noodle_engine.execute.home.layout import Home
 from noodle_engine.execute.home.opening import master_key_of, settle
 from noodle_engine.execute.home.settings import Options, Settled, settings_from_journal
@@ -223,12 +224,15 @@ class Observer:
 
     def refused(self, operation: str, actor: str, failure: NoodleError) -> None:
         """Something was asked for and refused; nothing was changed."""
+        problem = failure.problem
+        if isinstance(failure, SettingsRefused):
+            problem = failure.without_values
         with suppress(Exception):
             self.logs.say(
                 "request",
                 Level.WARNING,
                 "request.refused",
-                f"{operation} is refused: {failure.problem}",
+                f"{operation} is refused: {problem}",
                 fields={
                     "operation": operation,
                     "code": failure.code,
@@ -236,7 +240,7 @@ class Observer:
                     "remedy": failure.remedy,
                     "actor": actor,
                 },
-                failure=failure,
+                failure=failure if problem == failure.problem else None,
             )
             self.audit.tell(
                 AuditLine(
@@ -245,7 +249,7 @@ class Observer:
                     self._now_ms(),
                     actor,
                     open={"operation": operation, "code": failure.code},
-                    names={"problem": failure.problem},
+                    names={"problem": problem},
                 )
             )
 
