@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from noodle_engine.disk.failures import LockHeld
 from noodle_engine.disk.locks import lock_file, lock_holder
@@ -945,7 +945,8 @@ class Noodle:
         """Be the resident engine until `stop`: take up what is open, answer the socket.
 
         Settings files that change are taken over by themselves, and looked at within
-        IDLE_S of `reload`; `changed` is told each change, also one that is refused.
+        IDLE_S of `reload`; `changed` is told each change, also one that is refused, and
+        settings that cannot be used at the beginning.
         Raises HomeHeld if another process holds the home.
         """
         holder = self._hold()
@@ -953,7 +954,10 @@ class Noodle:
             raise HomeHeld(str(self._home.path), lock_holder(self._home.lock_file))
         unlisten = holder.engine.listen(_telling_settings(changed))
         try:
-            holder.operations.reloading.look()
+            failure = holder.operations.reloading.look().failure
+            if failure is not None:
+                holder.observer.unsettled(failure)
+                changed(f"{failure.without_values}; no upgrade begins; {_ASK_VALIDATE}")
             holder.operations.resume(None, actor="engine", release=None)
             holder.operations.reloading.hurry()
             examiner = self._examiner(holder)
@@ -983,12 +987,17 @@ def _hearing(follow: Follow | None) -> Callable[[Heard], None] | None:
     return hear
 
 
+_ASK_VALIDATE: Final = "`noodle config validate` says what is wrong"
+
+
 def _telling_settings(changed: Callable[[str], None]) -> Callable[[Heard], None]:
     from noodle_engine.machine.records import ConfigChanged
 
     def hear(heard: Heard) -> None:
-        if isinstance(heard.entry.event, ConfigChanged):
-            changed(sentence(heard.entry))
+        event = heard.entry.event
+        if isinstance(event, ConfigChanged):
+            ask = "" if event.accepted else f"; {_ASK_VALIDATE}"
+            changed(f"{sentence(heard.entry)}{ask}")
 
     return hear
 

@@ -371,10 +371,13 @@ def test_the_resident_engine_takes_up_what_is_open_and_ends_when_it_is_told(site
         gate.wait()
         killed.kill()
         ended(killed)
-    stop, ready = threading.Event(), threading.Event()
+    site.settings('{"debug": {"log_level": "hunter2"}}')  # it says so, and goes on all the same
+    stop, ready, told = threading.Event(), threading.Event(), list[str]()
     with site.open() as resident, site.open() as noodle:
-        running = Asking(lambda: resident.run(stop=stop, ready=ready.set))
+        running = Asking(lambda: resident.run(stop=stop, ready=ready.set, changed=told.append))
         assert ready.wait(WAIT_S_MAX)
+        assert "range of debug.log_level; no upgrade begins; `noodle config validate`" in told[0]
+        assert "settings.refused" in (site.path / "logs" / "runtime_upgrade.log").read_text()
         gate.wait()  # its own: that of the killed one was ended before
         (open_one,) = noodle.status().open
         waiting = Asking(lambda: noodle.resume(open_one.upgrade))

@@ -253,6 +253,16 @@ class Observer:
                 )
             )
 
+    def unsettled(self, failure: SettingsRefused) -> None:
+        """The resident engine begins under settings that cannot be used."""
+        self.logs.say(
+            "settings",
+            Level.WARNING,
+            "settings.refused",
+            f"{failure.without_values}; no upgrade begins until they are corrected",
+            fields={"keys": list(failure.keys), "remedy": failure.remedy},
+        )
+
     def read(self, question: str, actor: str) -> None:
         """Somebody asked, and nothing is changed."""
         self.audit.tell(
