@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -27,7 +28,7 @@ from noodle_engine.observe.files import FULL, LineFile, no_log
 from noodle_engine.observe.levels import Level
 from noodle_engine.observe.lines import Line, as_json, as_text
 from noodle_engine.observe.options import FALLBACK_NAME, LogOptions
-from noodle_engine.observe.queue import Later
+from noodle_engine.observe.queue import FLUSH_S_MAX, Later
 from noodle_engine.observe.secrets import Redactor
 
 __all__ = ["UPGRADE_LOGGERS", "Logs", "log_place", "opened_log"]
@@ -111,6 +112,8 @@ class Logs:
         self._lost = 0
         self.failure: LogUnwritable | None = None
         self.options = options
+        self._taken = threading.Event()
+        self._taken.set()
         self._take(options)
 
     @property
@@ -122,7 +125,24 @@ class Logs:
         """Go on with other options. Lines that were told before are written as they were."""
         if options != self.options:
             self.options = options
-            self._later.do(lambda: self._take(options))
+            taken = self._taken = threading.Event()
+
+            def take() -> None:
+                try:
+                    self._take(options)
+                finally:
+                    taken.set()
+
+            self._later.do(take)
+
+    def judged(self, wait_s_max: float = FLUSH_S_MAX) -> LogUnwritable | None:
+        """Why the log that somebody chose cannot be written, by the options that hold now.
+
+        Those are taken in the thread that tells. Where its disk hangs, what was known before
+        is the answer after `wait_s_max`.
+        """
+        self._taken.wait(wait_s_max)
+        return self.failure
 
     def _take(self, options: LogOptions) -> None:
         earlier, self._file = self._file, None

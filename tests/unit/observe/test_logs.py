@@ -184,6 +184,20 @@ def test_what_is_said_of_a_logs_place_is_what_opening_it_finds(tmp_path: Path) -
     assert told["link"] == told["lost"] == "it is a link"
 
 
+def test_a_log_that_is_chosen_while_it_runs_is_judged_before_anything_goes_forward(
+    web: Site,
+) -> None:
+    """debug.log_file is live: the next upgrade is refused, and none for what was mended."""
+    with web.open() as noodle:
+        noodle.apply(["web@1.0.0"])
+        settings(web, {"debug.log_file": str(web.folder / "absent" / "log")})
+        with pytest.raises(LogUnwritable):
+            noodle.apply(["web@1.1.0"])
+        settings(web, {"debug.log_file": str(web.folder / "log")})
+        noodle.apply(["web@1.1.0"])
+    assert "upgrade.committed" in {line["event"] for line in lines(web.folder / "log")}
+
+
 def test_the_default_gives_way_to_the_home_and_says_it_once(web: Site) -> None:
     if Path(LOG_FILE_DEFAULT).parent.exists():
         pytest.skip(f"{LOG_FILE_DEFAULT} can be written on this machine")

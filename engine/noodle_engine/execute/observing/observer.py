@@ -27,7 +27,6 @@ from noodle_engine.machine.records import Entry, Transition
 from noodle_engine.machine.states import TERMINAL, Message, State
 from noodle_engine.machine.upgrade import Upgrade
 from noodle_engine.observe.audit import Audit, AuditLine, Digests
-from noodle_engine.observe.failures import LogUnwritable
 from noodle_engine.observe.levels import Level
 from noodle_engine.observe.logs import Logs
 from noodle_engine.observe.options import audit_options, log_options
@@ -127,15 +126,11 @@ class Observer:
             now_ms=now_ms,
         )
 
-    @property
-    def failure(self) -> LogUnwritable | None:
-        """Why the log that somebody chose cannot be written; None if it can."""
-        return self.logs.failure
-
     def must(self) -> None:
         """Refuse to go forward without the log that somebody chose. Raises LogUnwritable."""
-        if self.failure is not None:
-            raise self.failure
+        failure = self.logs.judged()
+        if failure is not None:
+            raise failure
 
     def obey(self, values: Values) -> None:
         """Go on with other settings: those of the logs hold at once (rule V)."""
