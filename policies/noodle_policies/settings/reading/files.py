@@ -135,16 +135,17 @@ class Inputs:
 def config_folder(variables: Mapping[str, str], working: Path) -> Path | None:
     """The settings folder: NOODLE_CONFIG_DIR, else FOLDER_CUSTOM, else the working folder.
 
-    The latter two count only where they hold at least one of FILES, be it of what kind it
-    may: a link to nothing is told as wrong, and does not silently mean the defaults. A
-    folder FOLDER_CUSTOM that may not be looked into is one that was meant.
+    The latter two count only where they, or the folder of NOODLE_ENVIRONMENT below them, hold
+    at least one of FILES, be it of what kind it may: a link to nothing is told as wrong, and
+    does not silently mean the defaults. A folder FOLDER_CUSTOM that may not be looked into is
+    one that was meant.
     """
     named = variables.get(CONFIG_VARIABLE)
     if named:
         return working / named
     custom = working / FOLDER_CUSTOM
     try:
-        if _holds_one(custom):
+        if _hold_one(_layers(custom, variables)):
             return custom
     except OSError:
         # Where not even its name can be looked up it is the working folder that is closed, as
@@ -153,18 +154,25 @@ def config_folder(variables: Mapping[str, str], working: Path) -> Path | None:
             custom.parent.lstat()
             return custom
     try:
-        return working if _holds_one(working) else None
+        return working if _hold_one(_layers(working, variables)) else None
     except OSError:
         return None
 
 
-def _holds_one(folder: Path) -> bool:
+def _hold_one(layers: Iterable[Path]) -> bool:
     """Whether something has the name of one of FILES. Raises OSError if that cannot be seen."""
-    for name in FILES:
+    for path in (layer / name for layer in layers for name in FILES):
         with suppress(FileNotFoundError, NotADirectoryError):
-            (folder / name).lstat()
+            path.lstat()
             return True
     return False
+
+
+def _layers(folder: Path, variables: Mapping[str, str]) -> list[Path]:
+    """A settings folder, and the folder below it that counts more in this environment."""
+    environment = variables.get("NOODLE_ENVIRONMENT", "")
+    plain = environment and "/" not in environment and environment not in (".", "..")
+    return [folder, folder / environment] if plain else [folder]
 
 
 def read_inputs(
@@ -180,12 +188,7 @@ def read_inputs(
     Below each folder that of NOODLE_ENVIRONMENT counts more than it. Absent files and
     folders are no problem. Nothing is raised: what cannot be read is in the result.
     """
-    environment = variables.get("NOODLE_ENVIRONMENT", "")
-    layers: list[Path] = []
-    for folder in folders:
-        layers.append(folder)
-        if environment and "/" not in environment and environment not in (".", ".."):
-            layers.append(folder / environment)
+    layers = [layer for folder in folders for layer in _layers(folder, variables)]
     found = [file for layer in layers for file in _of_folder(layer, user, group)]
     return Inputs(
         tuple(str(layer) for layer in layers),

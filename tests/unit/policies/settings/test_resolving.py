@@ -493,6 +493,18 @@ def test_the_config_folder_is_named_or_the_applications(tmp_path: Path) -> None:
     assert config_folder({"NOODLE_CONFIG_DIR": "x"}, tmp_path) == tmp_path / "x"
 
 
+def test_a_folder_that_holds_files_of_the_environment_alone_is_found(tmp_path: Path) -> None:
+    core = tmp_path / "noodle-core" / "config"
+    write(core / "staging", "noodle.json", {})
+    for environment, found in (
+        ("staging", core),
+        ("production", None),
+        ("../config/staging", None),
+    ):
+        assert config_folder({"NOODLE_ENVIRONMENT": environment}, tmp_path) == found
+    assert config_folder({}, tmp_path) is None
+
+
 def test_equal_settings_have_one_hash_and_different_ones_another() -> None:
     one = resolved().in_force().stored()
     other = resolved([], {"NOODLE_UPGRADE_TIMEOUT": "7"}).in_force().stored()
