@@ -431,6 +431,22 @@ class KeyInvalid(JournalError):
         )
 
 
+class KeySourceFailed(JournalError):
+    """The keyring or key service that keeps the master key does not give it."""
+
+    code: ClassVar[str] = "key_source_failed"
+    exit_code: ClassVar[int] = EXIT_UNTRUSTED
+
+    def __init__(self, *, source: str, reason: str, remedy: str | None = None) -> None:
+        super().__init__(
+            problem=f"{source} does not give the master key: {reason}",
+            cause="it is locked, not reachable, refuses, or is not set up",
+            remedy=remedy
+            or "mend that and try again; `noodle key recover` with the recovery key needs it not",
+            data={"source": source, "reason": reason},
+        )
+
+
 class KeyExposed(JournalError):
     """A key file can be read by others."""
 

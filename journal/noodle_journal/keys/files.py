@@ -133,6 +133,16 @@ def write_new_file(path: Path, data: bytes, *, mode: int) -> None:
         raise os_failure(path, exc) from exc
 
 
+def remove_file(path: Path) -> None:
+    """Remove a file of ours, durable on return; none there is good too."""
+    try:
+        if path.exists():
+            path.unlink()
+            sync_folder(path.parent)
+    except OSError as exc:
+        raise os_failure(path, exc) from exc
+
+
 def sync_folder(folder: Path) -> None:
     """Make the folder's entries durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

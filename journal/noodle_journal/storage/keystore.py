@@ -5,7 +5,7 @@ start: the wrapped key is committed here first, then its record in the journal;
 read order is the reverse.
 
 Laws
-H1. A row of a key is never replaced.
+H1. A row of a key is never replaced but by the same key, wrapped with another master key.
 H2. One size has one head, unless a recorded take-over gave up the other.
 """
 
@@ -118,6 +118,39 @@ class Keystore:
         """Every data key, in order of epoch."""
         return self._keys("purpose = ? ORDER BY epoch", KeyPurpose.DATA.value)
 
+    def all_keys(self) -> list[WrappedKey]:
+        """Every key of every purpose, in order of epoch."""
+        return self._keys("epoch >= ? ORDER BY epoch, purpose", 0)
+
+    def rewrap(self, keys: Sequence[WrappedKey], kek_id: bytes) -> None:
+        """Put the same keys, wrapped with another master key, in the place of those here.
+
+        One transaction; what they were wrapped with before is overwritten.
+
+        Raises: JournalFull, JournalIoError, JournalBusy, KeystoreDamaged.
+        """
+        try:
+            with translated(self.path):
+                self._connection.execute("BEGIN IMMEDIATE")
+                for key in keys:
+                    self._connection.execute(
+                        "UPDATE wrapped_key SET kek_id = ?, nonce = ?, sealed = ? WHERE key_id = ?",
+                        (key.kek_id, key.nonce, key.sealed, key.key_id),
+                    )
+                self._connection.execute("UPDATE store SET kek_id = ? WHERE id = 1", (kek_id,))
+                self._connection.execute("COMMIT")
+        except StoreMalformed as exc:
+            raise KeystoreDamaged(path=str(self.path), problem=str(exc)) from exc
+        finally:
+            rolled_back(self._connection)
+        self.kek_id = kek_id
+        self.forget_deleted()
+
+    def forget_deleted(self) -> None:
+        """Let nothing that was deleted or replaced stay in the write-ahead log."""
+        with translated(self.path):
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def add_key(self, key: WrappedKey) -> None:
         """Store a wrapped key, durable on return; a second row of one id is refused.
 
@@ -135,8 +168,7 @@ class Keystore:
         Raises: JournalIoError, JournalBusy, KeystoreDamaged.
         """
         self._write("DELETE FROM wrapped_key WHERE key_id = ?", (key_id,))
-        with translated(self.path):
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.forget_deleted()
 
     def heads(self) -> list[Head]:
         """Every head, smallest first."""
