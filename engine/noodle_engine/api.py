@@ -50,14 +50,10 @@ from noodle_engine.execute.failures import (
     NothingInstalled,
     WaitInterrupted,
 )
-from noodle_engine.execute.home.layout import Home, create_home, find_home, machine_id
-from noodle_engine.execute.home.opening import (
-    by_name,
-    master_key_of,
-    open_reader,
-    releases_of,
-)
+from noodle_engine.execute.home.layout import Home, find_home, machine_id
+from noodle_engine.execute.home.opening import by_name, open_reader, releases_of
 from noodle_engine.execute.home.settings import Options, Settled, settle
+from noodle_engine.execute.keys.finding import master_key_of
 from noodle_engine.execute.recording import Heard, Live, StepProgress
 from noodle_engine.machine.codec import decode, encode
 from noodle_engine.machine.plan import Plan
@@ -72,11 +68,17 @@ if TYPE_CHECKING:
     from noodle_engine.execute.home.checkup import DoctorView
     from noodle_engine.execute.home.doctor import Check
     from noodle_engine.execute.home.holder import Holder
+    from noodle_engine.execute.keys.operating import (
+        KeyRecoveredView,
+        KeyView,
+        PublicKeyView,
+        RewrappedView,
+    )
     from noodle_engine.execute.observing.bundling import BundleView
     from noodle_engine.execute.observing.examining import Examiner
     from noodle_engine.execute.planning import Planner
     from noodle_engine.registry.manifest import ReleaseManifest
-    from noodle_journal import Created, Note, Reader
+    from noodle_journal import Note, Reader
 
 __all__ = ["Noodle", "UpgradeEvent", "Waiting"]
 
@@ -84,8 +86,6 @@ IDLE_S = 1.0
 HOLDER_WAIT_S_MAX = 3.0
 """How long a holder may take from its lock to its socket, or the other way round."""
 HOLDER_POLL_S = 0.05
-MASTER_KEY_BYTES = 32
-SEED_BYTES = 32
 
 Answered = TypeVar("Answered")
 Follow = Callable[["UpgradeEvent"], None]
@@ -138,14 +138,26 @@ class Noodle:
         self._holder: Holder | None = None
 
     @classmethod
-    def init(cls, home: Path | str | None = None, *, master_key: bytes | None = None) -> InitView:
+    def init(
+        cls,
+        home: Path | str | None = None,
+        *,
+        master_key: bytes | None = None,
+        key_source: str | None = None,
+    ) -> InitView:
         """Make a home: keys, journal, first settings. Raises HomeExists, HomeUnusable.
 
-        Without `master_key` one is made and kept in the home (0600). The
-        recovery key in the answer is shown once and kept nowhere.
+        Without `master_key` that of NOODLE_JOURNAL_KEY is used where it is set, else one is
+        made. `key_source` says where it is kept: by default a new one in the home (0600), and
+        one that is given by whoever gave it. The recovery key in the answer is shown once and
+        kept nowhere.
         """
+        from noodle_engine.execute.keys.making import make_home
+
         where = find_home(home, os.environ, os.geteuid())
-        made = _init(where, master_key)
+        made = make_home(
+            where, os.environ, master_key=master_key, key_source=key_source, entropy=os.urandom
+        )
         # The first command after it finds them made.
         settle(where, os.environ, ())
         return made
@@ -855,6 +867,63 @@ class Noodle:
         self._note("component.forgotten", f"{name} is forgotten", {"component": name})
         return self.components()
 
+    # -- keys ---------------------------------------------------------------
+
+    def key(self) -> KeyView:
+        """Which keys there are, and where the master key is; no secret is in the answer."""
+        from noodle_engine.execute.keys.operating import key_view
+
+        return key_view(self._home, self._environment, self._options)
+
+    def rotate_key(self, *, log_key: bool = False) -> KeyView:
+        """Begin a new epoch, whose records are sealed with a new key, now.
+
+        With `log_key` a new key signs from here on, which the old one signed. Through
+        whoever holds the home. Raises what an append raises.
+        """
+        self._here_or_there(
+            lambda holder: holder.operations.rotate(log_key=log_key, actor=self._actor),
+            lambda: self._ask_rotate(log_key=log_key),
+        )
+        return self.key()
+
+    def _ask_rotate(self, *, log_key: bool) -> None:
+        self._ask("rotate", {"log_key": log_key}, Waiting())
+
+    def rewrap_key(self, *, to: str | None = None, new_key: bytes | None = None) -> RewrappedView:
+        """Let another master key wrap every key of this home; the old one opens nothing then.
+
+        `to` is the source that is to keep it, by default the one that has it now; for the
+        environment the caller gives `new_key`. No process may hold the home. Raises HomeHeld,
+        KeyNotGiven, and what sources, keystore and disk raise; after a failure or a kill the
+        journal opens with the old key or the new one, and the next change ends it.
+        """
+        from noodle_engine.execute.keys.operating import rewrap_home
+
+        self.close()
+        view = rewrap_home(
+            self._home, self._environment, self._options, to=to, new_key=new_key, entropy=os.urandom
+        )
+        if view.key_source != "environment":
+            data = {"new": view.kek_id, "old": view.old_kek_id, "source": view.key_source}
+            self._note("key.rewrapped", "another master key wraps the journal's keys", data)
+        return view
+
+    def export_public_key(self, file: Path | None = None) -> PublicKeyView:
+        """The public key that proves the journal, into a new file if one is named."""
+        from noodle_engine.execute.keys.operating import public_key_of
+
+        return public_key_of(self._home, file)
+
+    def recover_key(self, recovery_key: str, *, to: str | None = None) -> KeyRecoveredView:
+        """Put a lost master key back from the recovery key, into its source or `to`.
+
+        Raises KeyInvalid, WrongKey, JournalExists where another key is there, HomeHeld.
+        """
+        from noodle_engine.execute.keys.operating import recover_key
+
+        return recover_key(self._home, self._environment, self._options, recovery_key, to=to)
+
     # -- the journal and the process --------------------------------------
 
     def backup(self, destination: Path) -> None:
@@ -1002,30 +1071,6 @@ def _telling_settings(changed: Callable[[str], None]) -> Callable[[Heard], None]
     return hear
 
 
-def _init(home: Home, master_key: bytes | None) -> InitView:
-    from noodle_engine.registry.publisher import make_publisher_key
-    from noodle_journal import Journal
-    from noodle_journal.keys import encode_recovery, make_key_file
-
-    key = master_key
-
-    def fill(folder: Path) -> Created:
-        nonlocal key
-        if key is None:
-            key = os.urandom(MASTER_KEY_BYTES)
-            make_key_file(folder / "keys" / "master.key", key)
-        make_publisher_key(folder / "keys" / "publisher.key", seed=os.urandom(SEED_BYTES))
-        return Journal.create(folder, master_key=key, entropy=os.urandom)
-
-    created = create_home(home.path, fill)
-    return InitView(
-        home=str(home.path),
-        log_id=created.log_id,
-        public_key_file=str(home.public_key_file),
-        recovery_key=encode_recovery(key or b""),
-    )
-
-
 def _verdict(
     folder: Path, key: bytes | None, public_key: bytes | None, *, every_signature: bool
 ) -> AuditVerdict:
@@ -1046,4 +1091,5 @@ def _verdict(
         problem=bad.problem if bad else None,
         remedy=bad.remedy if bad else None,
         known_up_to=report.known_up_to,
+        plain_epochs=report.plain_epochs,
     )

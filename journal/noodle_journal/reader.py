@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from noodle_journal.failures import JournalRollback
 from noodle_journal.format.checkpoints import Checkpoint
@@ -19,6 +19,15 @@ from noodle_journal.storage.keystore import Keystore
 
 _LOOKS_MAX: Final = 1_000
 """How often it looks again at a journal that grows while it is compared with its heads."""
+
+
+class Epoch(NamedTuple):
+    """An epoch: number, beginning (Unix time), records so far, whether it is legible."""
+
+    number: int
+    at_ns: int
+    records: int
+    plain: bool
 
 
 class Reader:
@@ -88,6 +97,24 @@ class Reader:
             return None
         _, clear = self._log.find_epoch(tail.epoch, tail.size)
         return tail.checkpoint.note(clear.public_key)
+
+    @property
+    def public_key(self) -> bytes:
+        """The public key of whoever signs now."""
+        return self._log.ring.signer.public_key
+
+    @property
+    def first_public_key(self) -> bytes:
+        """The public key that the log began with: it proves those that followed it."""
+        return self._log.ring.first_public_key
+
+    @property
+    def epoch(self) -> Epoch:
+        """The last epoch, as of now; number 0 for a journal without records."""
+        tail = self._log.tail()
+        plain = tail.checkpoint is not None and tail.checkpoint.plain
+        records = tail.size - tail.epoch_seq + 1 if tail.size else 0
+        return Epoch(tail.epoch, tail.epoch_at_ns, records, plain)
 
     def load(self) -> Loaded:
         """The last state and the records after it, as of one moment."""

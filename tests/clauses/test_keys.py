@@ -12,7 +12,7 @@ from noodle_engine.execute.failures import RollbackDisabled, UpgradesDisabled
 from noodle_engine.execute.home.opening import open_engine
 from noodle_engine.execute.operations import Operations
 from noodle_engine.machine.states import State
-from noodle_journal.failures import KeyMissing
+from noodle_journal.failures import KeyMissing, KeySourceFailed
 from tests.laws.legal_values import nested
 from tests.unit.execute.site import Clock, Driven, Site
 
@@ -112,6 +112,32 @@ def test_an_epoch_lasts_so_long(site: Site) -> None:
             assert noodle.audit_verify().epochs > before
     finally:
         driven.close()
+
+
+@pytest.mark.parametrize("key", ["encryption.enabled", "encryption.data_at_rest_encryption"])
+def test_off_the_journal_is_legible_and_says_so(site: Site, key: str) -> None:
+    """As bytes of the file, in each checkpoint, and to who asks."""
+    with site.open() as noodle:
+        noodle.rotate_key()
+        assert noodle.key().encrypted
+    sealed = raw_journal(site)
+    put(site, key, False)
+    with site.open() as noodle:
+        noodle.rotate_key()
+        assert not noodle.key().encrypted
+        assert noodle.audit_verify().plain_epochs == 1
+    assert b'"code":"key.rotated"' not in sealed
+    assert b'"code":"key.rotated"' in raw_journal(site)
+
+
+def raw_journal(site: Site) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(site.path.glob("journal.db*")))
+
+
+def test_the_key_service_is_the_one_that_is_named(site: Site) -> None:
+    put(site, "noodle.key_service", "another")
+    with site.open() as noodle, pytest.raises(KeySourceFailed, match="another"):
+        noodle.rewrap_key(to="kms")
 
 
 def test_what_ended_earlier_is_not_listed(site: Site) -> None:

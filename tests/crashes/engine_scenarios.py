@@ -55,6 +55,7 @@ from tests.crashes.engine_judging import (
     read_target,
     shown,
 )
+from tests.crashes.engine_keys import KeyChanging
 from tests.crashes.harness.fork_client import ForkServer
 from tests.crashes.harness.run import Bench, Command, Outcome
 from tests.crashes.harness.shim import KILL, Strike
@@ -231,10 +232,13 @@ class Engine:
 # -- the scenarios --------------------------------------------------------------
 
 
-def scenarios(bench: Bench) -> dict[str, Engine | Initialising | Adding | AddingTree]:
+Scenario = Engine | Initialising | Adding | AddingTree | KeyChanging
+
+
+def scenarios(bench: Bench) -> dict[str, Scenario]:
     """Every scenario by its name. Use each as a context manager."""
     old = frozenset({"before"})
-    made: tuple[Engine | Initialising | Adding | AddingTree, ...] = (
+    made: tuple[Scenario, ...] = (
         Engine("first install", bench, wanted(OLD), nothing_installed, None, OLD),
         Engine("upgrade", bench, wanted(NEW), old_installed, OLD, NEW),
         Engine(
@@ -311,5 +315,7 @@ def scenarios(bench: Bench) -> dict[str, Engine | Initialising | Adding | Adding
         Initialising("init", bench),
         Adding("component add", bench),
         AddingTree("component add of a tree", bench),
+        KeyChanging("key rewrap", bench, words=("key", "rewrap"), new_master=True),
+        KeyChanging("key rotate", bench, words=("key", "rotate", "--log-key"), new_master=False),
     )
     return {one.name: one for one in made}

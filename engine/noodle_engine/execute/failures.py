@@ -22,6 +22,7 @@ __all__ = [
     "HomeOwnedByOther",
     "HomeUnusable",
     "Interrupted",
+    "KeyNotGiven",
     "NotAuthorised",
     "NotCompatible",
     "NotRepairable",
@@ -539,6 +540,22 @@ class HolderSilent(_Refused):
             cause=cause,
             remedy=f"wait for it, or look at it with `ps {holder or ''}`; nothing was changed",
             data={"home": home, "holder": holder},
+        )
+
+
+class KeyNotGiven(_Refused):
+    """A master key is to come from the environment, and Noodle cannot change that."""
+
+    code: ClassVar[str] = "key_not_given"
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self) -> None:
+        super().__init__(
+            problem="no new master key was given",
+            cause="the environment keeps the key: who starts Noodle has to have the new one",
+            remedy="`noodle key init FILE` makes one; `noodle key rewrap --new-key FILE`; "
+            "then set NOODLE_JOURNAL_KEY to it",
+            data={},
         )
 
 

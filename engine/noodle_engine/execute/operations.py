@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 __all__ = ["Operations", "heard_object"]
 
 POLL_S = 0.05
-NOTES = frozenset({"component.forgotten", "journal.taken_over"})
+NOTES = frozenset({"component.forgotten", "journal.taken_over", "key.rewrapped"})
 
 _Given = ParamSpec("_Given")
 _Made = TypeVar("_Made")
@@ -227,6 +227,14 @@ class Operations:
                     if any(component.name == name for component in one.plan.components):
                         raise ComponentBusy(name, one.id)
             self._engine.append([Noted(code, text, dict(data))], actor=actor)
+
+    @_refusals_told
+    def rotate(self, *, log_key: bool, actor: str) -> None:
+        """Begin a new epoch of the journal now; see `Journal.rotate`."""
+        with self._engine.alone():
+            self._engine.journal.rotate(log_key=log_key)
+            what = "a new epoch and a new signing key" if log_key else "a new epoch"
+            self._engine.append([Noted("key.rotated", what, {})], actor=actor)
 
     @_refusals_told
     def register(self, token: str, *, actor: str) -> None:
@@ -417,6 +425,9 @@ class Operations:
             case "register":
                 token = str(arguments["token"])
                 return lambda: self._registered(token, actor)
+            case "rotate":
+                log_key = bool(arguments.get("log_key"))
+                return lambda: self._rotated(actor, log_key=log_key)
             case "note":
                 code, text = str(arguments["code"]), str(arguments["text"])
                 data = {str(k): str(v) for k, v in dict(arguments.get("data") or {}).items()}
@@ -440,6 +451,10 @@ class Operations:
             for key in sorted({*asked, *ours.by_key})
         }
         raise SettingsDiffer({key: pair for key, pair in pairs.items() if pair[0] != pair[1]})
+
+    def _rotated(self, actor: str, *, log_key: bool) -> list[str]:
+        self.rotate(log_key=log_key, actor=actor)
+        return []
 
     def _registered(self, token: str, actor: str) -> list[str]:
         self.register(token, actor=actor)

@@ -111,7 +111,7 @@ def read_public_key(path: Path) -> bytes:
 
 def write_new_file(path: Path, data: bytes, *, mode: int) -> None:
     """A new file, whole or absent after any cut, never over an old one."""
-    draft = path.with_name(path.name + ".new")
+    draft = draft_of(path)
     try:
         draft.unlink(missing_ok=True)
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
@@ -141,6 +141,17 @@ def remove_file(path: Path) -> None:
             sync_folder(path.parent)
     except OSError as exc:
         raise os_failure(path, exc) from exc
+
+
+def remove_new_file(path: Path) -> None:
+    """Remove a file that `write_new_file` made, and what a kill left of making it."""
+    remove_file(draft_of(path))
+    remove_file(path)
+
+
+def draft_of(path: Path) -> Path:
+    """Where a new file is written before it gets its name."""
+    return path.with_name(path.name + ".new")
 
 
 def sync_folder(folder: Path) -> None:

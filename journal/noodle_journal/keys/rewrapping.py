@@ -26,12 +26,25 @@ import orjson
 
 from noodle_journal.errors import NoodleError
 from noodle_journal.failures import KeyInvalid, KeystoreDamaged, WrongKey
-from noodle_journal.keys.files import read_key_file, remove_file, write_new_file
+from noodle_journal.keys.files import (
+    draft_of,
+    read_key_file,
+    remove_new_file,
+    write_new_file,
+)
 from noodle_journal.keys.master import KeyPurpose, MasterKey, NotUnwrapped, kek_id
 from noodle_journal.keys.sources import KeySource
 from noodle_journal.storage.keystore import Keystore
 
-__all__ = ["REWRAP_FILE", "Names", "current_key", "names_of", "rewrap", "settle_rewrap"]
+__all__ = [
+    "REWRAP_FILE",
+    "Names",
+    "current_key",
+    "names_of",
+    "rewrap",
+    "settle_rewrap",
+    "under_way",
+]
 
 REWRAP_FILE: Final = "keys/rewrap.json"
 
@@ -62,17 +75,23 @@ def names_of(folder: Path) -> Names:
         keystore.close()
 
 
+def under_way(folder: Path) -> bool:
+    """Whether a rewrap was begun, and not settled."""
+    path = folder / REWRAP_FILE
+    return path.exists() or draft_of(path).exists()
+
+
 def current_key(folder: Path, *, chosen: str, sources: Sources) -> bytes:
     """The master key: from the chosen source, or where a rewrap that is not settled left it.
 
     Raises: as the sources; WrongKey where none of them has the one that is wanted.
     """
-    under_way = _read(folder)
-    if under_way is None:
+    found = _read(folder)
+    if found is None:
         return sources[chosen].read()
     wanted = names_of(folder).kek_id
     first: NoodleError | None = None
-    for name in dict.fromkeys((under_way.after, under_way.before, chosen)):
+    for name in dict.fromkeys((found.after, found.before, chosen)):
         source = sources[name]
         for read in (source.read_next, source.read):
             try:
@@ -82,7 +101,7 @@ def current_key(folder: Path, *, chosen: str, sources: Sources) -> bytes:
                 continue
             if key is not None and kek_id(key) == wanted:
                 return key
-    raise first or WrongKey(wanted=wanted.hex(), found=under_way.kek_id.hex())
+    raise first or WrongKey(wanted=wanted.hex(), found=found.kek_id.hex())
 
 
 def rewrap(
@@ -107,7 +126,7 @@ def rewrap(
         if keystore.kek_id != old.kek_id:
             raise WrongKey(wanted=keystore.kek_id.hex(), found=old.kek_id.hex())
         content = {"from": before.name, "kek_id": new.kek_id.hex(), "to": after.name}
-        remove_file(folder / REWRAP_FILE)
+        remove_new_file(folder / REWRAP_FILE)
         write_new_file(folder / REWRAP_FILE, orjson.dumps(content) + b"\n", mode=0o600)
         after.put_next(new_key)
         wrapped = []
@@ -139,19 +158,20 @@ def settle_rewrap(folder: Path, *, chosen: str, sources: Sources) -> str | None:
 
     Raises: as the sources; then it can be settled again.
     """
-    under_way = _read(folder)
-    if under_way is None:
+    found = _read(folder)
+    if found is None:
+        remove_new_file(folder / REWRAP_FILE)  # killed before it began
         return None
-    after, before = sources[under_way.after], sources[under_way.before]
-    if names_of(folder).kek_id != under_way.kek_id:
+    after, before = sources[found.after], sources[found.before]
+    if names_of(folder).kek_id != found.kek_id:
         after.drop_next()
-        remove_file(folder / REWRAP_FILE)
+        remove_new_file(folder / REWRAP_FILE)
         return None
     after.take_next()
     if before.name != after.name:
         before.drop()
     if chosen == after.name:
-        remove_file(folder / REWRAP_FILE)
+        remove_new_file(folder / REWRAP_FILE)
         return None
     return after.name
 

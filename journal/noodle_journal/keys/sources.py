@@ -26,6 +26,7 @@ from noodle_journal.keys.files import (
     os_failure,
     read_key_file,
     remove_file,
+    remove_new_file,
     sync_folder,
     write_new_file,
 )
@@ -142,7 +143,7 @@ class FileSource:
 
     def drop_next(self) -> None:
         """As `KeySource`."""
-        remove_file(self._next)
+        remove_new_file(self._next)
 
     def drop(self) -> None:
         """As `KeySource`."""
@@ -276,7 +277,7 @@ class ServiceSource:
 
     def drop_next(self) -> None:
         """As `KeySource`."""
-        remove_file(self._next)
+        remove_new_file(self._next)
 
     def drop(self) -> None:
         """As `KeySource`."""

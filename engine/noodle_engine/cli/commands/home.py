@@ -22,23 +22,31 @@ _VERDICTS: dict[bool | None, tuple[str, str]] = {
 
 
 @click.command(cls=NoodleCommand, short_help="Make a home: journal and keys.")
+@click.option(
+    "--key-source",
+    type=click.Choice(["environment", "file", "keyring", "kms"]),
+    help="Who keeps the master key; by default a file in the home.",
+)
 @click.pass_obj
-def init(invocation: Invocation) -> int:
+def init(invocation: Invocation, key_source: str | None) -> int:
     """Make a home: an empty journal and every key it needs.
 
     The home is the folder that --home or NOODLE_HOME names. It must be absent
     or empty; it appears whole or not at all. The recovery key is shown once:
-    with it the journal can be read if keys/master.key is lost.
+    with it the journal can be read if the master key is lost.
+
+    Where NOODLE_JOURNAL_KEY is set, that is the master key, and stays where it is.
     """
     check_platform()
     from noodle_engine.api import Noodle
 
-    view = Noodle.init(invocation.home)
+    view = Noodle.init(invocation.home, key_source=key_source)
     invocation.answer(
         (
             f"made the home {clean(view.home)}",
             f"  log id:       {view.log_id}",
             f"  public key:   {clean(view.public_key_file)}",
+            f"  master key:   from: {view.key_source}",
             f"  recovery key: {view.recovery_key}",
         )
     )

@@ -37,6 +37,13 @@ from noodle_engine.execute.answers.views import (
 from noodle_engine.execute.auditing.views import CheckpointView, ProofChecked, ProofView
 from noodle_engine.execute.home.checkup import DoctorView
 from noodle_engine.execute.home.config_files import MadeView, MigratedView
+from noodle_engine.execute.keys.operating import (
+    KeyRecoveredView,
+    KeyView,
+    NewKeyView,
+    PublicKeyView,
+    RewrappedView,
+)
 from noodle_engine.execute.observing.bundling import BundleView
 from noodle_policies.settings.explaining import Explanation, Listing
 from noodle_policies.settings.showing import DifferencesView, SettingsView, ValidatedView
@@ -74,6 +81,12 @@ ANSWERS: dict[str, tuple[type, ...]] = {
     "audit replay": (ReplayView,),
     "audit checkpoint": (CheckpointView,),
     "audit prove": (ProofView, ProofChecked),
+    "key init": (NewKeyView,),
+    "key show": (KeyView,),
+    "key rotate": (KeyView,),
+    "key rewrap": (RewrappedView,),
+    "key recover": (KeyRecoveredView,),
+    "key export-public": (PublicKeyView,),
     "journal backup": (DoneView,),
     "journal restore": (DoneView,),
     "journal take-over": (DoneView,),

@@ -346,18 +346,25 @@ class HistoryView:
 
 @dataclass(frozen=True, slots=True)
 class InitView:
-    """The answer of init. The recovery key is shown once and kept nowhere."""
+    """The answer of init. The recovery key is shown once and kept nowhere.
+
+    `key_source` is where the master key is, as `encryption.key_source` names it.
+    """
 
     home: str
     log_id: str
     public_key_file: str
     recovery_key: str
+    key_source: str
     format: int = FORMAT
 
 
 @dataclass(frozen=True, slots=True)
 class AuditVerdict:
-    """The answer of audit verify. `ok` false names the first bad record."""
+    """The answer of audit verify. `ok` false names the first bad record.
+
+    `plain_epochs` were written with encryption switched off: anybody can read them.
+    """
 
     ok: bool
     size: int
@@ -371,6 +378,7 @@ class AuditVerdict:
     problem: str | None = None
     remedy: str | None = None
     known_up_to: int | None = None
+    plain_epochs: int = 0
     format: int = FORMAT
 
 

@@ -14,8 +14,10 @@ from noodle_engine.execute.answers.releases import release_rows
 from noodle_engine.execute.failures import HomeUnusable
 from noodle_engine.execute.home.doctor import Check, Facts, examine, this_machine
 from noodle_engine.execute.home.layout import Home
-from noodle_engine.execute.home.opening import master_key_of, open_reader, releases_of, settle
+from noodle_engine.execute.home.opening import encrypts, open_reader, releases_of, settle
 from noodle_engine.execute.home.settings import Options
+from noodle_engine.execute.keys.finding import master_key_of
+from noodle_engine.execute.keys.operating import key_view
 from noodle_engine.machine.text import path_text
 from noodle_engine.machine.upgrade import Fold
 from noodle_engine.observe.failures import LogUnwritable
@@ -66,6 +68,8 @@ def examine_home(
         *examine(home.path, facts, machine=this_machine(), thorough=thorough),
         *_releases(home),
     )
+    if world is not None:
+        checks = (*checks, *_keys(home, environment, options))
     if settled.values is not None:
         checks = (*checks, _log(home, log_options(settled.values, environment)))
     if settled.failure is None:
@@ -90,6 +94,33 @@ def _world(
         return None, None
     finally:
         reader.close()
+
+
+def _keys(home: Home, environment: Mapping[str, str], options: Options) -> Iterator[Check]:
+    """Whether what is recorded is sealed, and whether a rewrap of the keys is under way."""
+    view = key_view(home, environment, options)
+    wanted = encrypts(settle(home, environment, options))
+    if not wanted:
+        yield Check(
+            "encryption",
+            ok=None,
+            found="it is switched off: anybody who can read journal.db reads what is recorded",
+            remedy="set `encryption.enabled` and `encryption.data_at_rest_encryption` to true",
+        )
+    elif not view.encrypted:
+        found = f"it is on again, but epoch {view.epoch} is legible still"
+        yield Check(
+            "encryption", ok=None, found=found, remedy="`noodle key rotate` ends that epoch"
+        )
+    else:
+        yield Check("encryption", ok=True, found="what is recorded is sealed")
+    if view.rewrap_left:
+        yield Check(
+            "rewrap",
+            ok=None,
+            found="another master key was made, and the settings do not name its place yet",
+            remedy="set `encryption.key_source` to where it is (`noodle key show`)",
+        )
 
 
 def _releases(home: Home) -> Iterator[Check]:

@@ -45,7 +45,6 @@ T = TypeVar("T")
 
 FORMAT = 1
 _FOLDERS = ("keys", "config", "runtime_components", "cache", "logs", "diagnostics")
-_FIRST_SETTINGS = {"version": 1, "encryption": {"key_source": "file"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +140,11 @@ def machine_id() -> str:
     return "unknown"
 
 
-def create_home(path: Path, fill: Callable[[Path], T]) -> T:
+def create_home(path: Path, fill: Callable[[Path], T], *, key_source: str = "file") -> T:
     """Make a home at `path` (law H1) and return what `fill` returns.
 
-    `fill` is called with the folder in which to make journal and keys. On any
+    `fill` is called with the folder in which to make journal and keys; the first settings
+    name `key_source` as the place of the master key. On any
     failure nothing is left at `path`; a process killed half way leaves a
     `.NAME.init-PID` beside it, which the next `init` removes.
 
@@ -164,7 +164,8 @@ def create_home(path: Path, fill: Callable[[Path], T]) -> T:
         for name in _FOLDERS:
             (stage / name).mkdir(mode=0o700)
         made = fill(stage)
-        settings = orjson.dumps(_FIRST_SETTINGS, option=orjson.OPT_INDENT_2).decode()
+        first = {"version": 1, "encryption": {"key_source": key_source}}
+        settings = orjson.dumps(first, option=orjson.OPT_INDENT_2).decode()
         write_mark(stage / "config" / "runtime_upgrade_config.json", settings, replace=False)
         write_mark(stage / "format", str(FORMAT), replace=False)
         for folder in (*(stage / name for name in _FOLDERS), stage):

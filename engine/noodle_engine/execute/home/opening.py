@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 
 from noodle_engine.execute.home.layout import Home, machine_id
 from noodle_engine.execute.home.settings import Options, Settled, settle
+from noodle_engine.execute.keys.finding import master_key_of, settle_keys
 from noodle_engine.execute.recording import Live, live_of
 from noodle_engine.machine.codec import encode
 from noodle_engine.registry.store import ReleaseStore
 from noodle_journal import Reader
-from noodle_journal.failures import KeyMissing
-from noodle_journal.keys import KEY_VARIABLE, load_master_key
 
 if TYPE_CHECKING:
     from noodle_engine.disk.locks import FileLock
@@ -26,26 +25,9 @@ if TYPE_CHECKING:
     from noodle_engine.execute.timing.live_clock import LiveClock
     from noodle_journal import Journal
 
-__all__ = ["Settled", "master_key_of", "open_engine", "open_reader", "settle"]
+__all__ = ["Settled", "encrypts", "open_engine", "open_reader", "settle"]
 
 EPOCH_SECONDS_DEFAULT = 86_400
-
-
-def master_key_of(home: Home, environment: Mapping[str, str], settled: Settled) -> bytes:
-    """The master key: a set variable wins, else the source that the settings name.
-
-    With settings that cannot be read the home's key file is tried, so that
-    going back works. Raises KeyMissing or WrongKey's kin of the journal.
-    """
-    source = settled.values.text("encryption.key_source") if settled.values else "file"
-    key_file = home.master_key_file if source == "file" else None
-    if key_file is None and KEY_VARIABLE not in environment and home.master_key_file.exists():
-        raise KeyMissing(
-            what=f"{KEY_VARIABLE} (`encryption.key_source` is {source})",
-            remedy=f'set `encryption.key_source` to "file" in {home.path}/config: '
-            f"{home.master_key_file} is there",
-        )
-    return load_master_key(variable=environment.get(KEY_VARIABLE), file=key_file)
 
 
 def open_reader(
@@ -77,6 +59,14 @@ def _clock(settled: Settled) -> LiveClock:
     return LiveClock(jump_ms=round(settled.values.number("noodle.clock_bound") * 1000))
 
 
+def encrypts(settled: Settled) -> bool:
+    """Whether new epochs are sealed, and not legible: either switch turns that off."""
+    values = settled.values
+    if values is None:
+        return True
+    return values.switch("encryption.enabled") and values.acts("encryption.data_at_rest_encryption")
+
+
 def open_engine(
     home: Home,
     lock: FileLock,
@@ -101,6 +91,7 @@ def open_engine(
     opened: Journal | None = None
     try:
         settled = settle(home, environment, options)
+        settle_keys(home, environment, settled)
         key = master_key_of(home, environment, settled)
         epoch_s = (
             settled.values.whole("encryption.key_rotation_interval")
@@ -119,6 +110,7 @@ def open_engine(
             loaded=lambda found: engine.begin(live_of(found)),
             adopt=adopt,
             epoch_seconds_max=epoch_s,
+            plain=not encrypts(settled),
         )
         engine.attach(opened)
     except BaseException:

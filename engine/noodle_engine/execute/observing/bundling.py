@@ -18,13 +18,14 @@ import orjson
 from noodle_engine.execute.answers import reading
 from noodle_engine.execute.home.checkup import examine_home
 from noodle_engine.execute.home.layout import Home
-from noodle_engine.execute.home.opening import by_name, master_key_of, open_reader, releases_of
+from noodle_engine.execute.home.opening import by_name, open_reader, releases_of
 from noodle_engine.execute.home.settings import (
     Options,
     inputs_of,
     settings_from_journal,
     settle,
 )
+from noodle_engine.execute.keys.finding import master_key_of
 from noodle_engine.execute.observing.observer import redactor_of
 from noodle_engine.execute.recording import Live
 from noodle_engine.machine.codec import encode

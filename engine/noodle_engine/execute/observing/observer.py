@@ -19,8 +19,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 
 from noodle_engine.execute.failures import SettingsRefused
 from noodle_engine.execute.home.layout import Home
-from noodle_engine.execute.home.opening import master_key_of, settle
+from noodle_engine.execute.home.opening import settle
 from noodle_engine.execute.home.settings import Options, Settled, settings_from_journal
+from noodle_engine.execute.keys.finding import master_key_of
 from noodle_engine.execute.observing.records import MEANT, audit_line, log_line
 from noodle_engine.execute.recording import Heard
 from noodle_engine.machine.records import Entry, Transition

@@ -16,7 +16,14 @@ from noodle_policies.settings.model.root import Settings
 from noodle_policies.settings.reading.files import KNOWN_VARIABLES
 from tests.unit.policies.settings.sources import nested, problems_of, reference, resolved, write
 
-NO_SETTINGS = {"noodle.toml", "noodle.targets", "security.selinux", "security.ima", "security.evm"}
+NO_SETTINGS = {
+    "noodle.key_services",
+    "noodle.toml",
+    "noodle.targets",
+    "security.selinux",
+    "security.ima",
+    "security.evm",
+}
 """Texts of the code that look like a setting: a file, an entry point, kinds of attributes."""
 
 

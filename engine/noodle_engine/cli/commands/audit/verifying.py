@@ -57,7 +57,8 @@ def _verdict_lines(out: Invocation, verdict: AuditVerdict) -> Iterator[str]:
     if verdict.ok:
         yield f"{out.style('the journal is whole and unchanged', 'good')}, checked {how}"
         yield f"  records:    {verdict.size}"
-        yield f"  epochs:     {verdict.epochs}"
+        plain = f", {verdict.plain_epochs} NOT encrypted" if verdict.plain_epochs else ""
+        yield f"  epochs:     {verdict.epochs}{plain}"
         yield f"  signatures: {verdict.signatures} checked"
         yield f"  heads:      {verdict.heads} kept outside the journal agree"
         yield f"  root:       {verdict.root}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from noodle_policies.settings.model.section import Section, number
+from noodle_policies.settings.model.kinds import EntryName
+from noodle_policies.settings.model.section import Section, number, text
 
 __all__ = ["Own"]
 
@@ -18,4 +19,10 @@ class Own(Section):
         high=3600.0,
         unit="s",
         reader="noodle_engine.execute.home.opening",
+    )
+    key_service: EntryName = text(
+        "vault",
+        "Which plug-in wraps the master key where `encryption.key_source` is `kms`",
+        bounds="the name of a plug-in",
+        reader="noodle_engine.execute.keys.finding",
     )

@@ -156,6 +156,7 @@ class Encryption(Section):
     enabled: bool = switch(
         True,
         "Whether anything is encrypted. Off: new epochs of the journal are plain, though signed",
+        reader="noodle_engine.execute.home.opening",
     )
     algorithm: Literal["AES-256-GCM"] = choice(
         "AES-256-GCM", "The cipher; there is one", rests_on=_ENCRYPTION
@@ -163,20 +164,20 @@ class Encryption(Section):
     key_source: Literal["environment", "file", "keyring", "kms"] = choice(
         "environment",
         "Where the master key is: in NOODLE_JOURNAL_KEY, in the home's key file, in the keyring "
-        "or in a key service; a source without one: exit 6",
-        rests_on=_ENCRYPTION,
-        reader="noodle_engine.execute.home.opening",
+        "or in a key service; a source without one: exit 6. It wraps the signing key too, so it "
+        "is needed with encryption off as well",
+        reader="noodle_engine.execute.keys.finding",
     )
     key_rotation_interval: int = seconds(
         86400,
         "How long one key of the journal is used before a new epoch begins",
-        rests_on=_ENCRYPTION,
         reader="noodle_engine.execute.home.opening",
     )
     data_at_rest_encryption: bool = switch(
         True,
         "Whether the journal is encrypted. Off: new epochs are plain, though signed",
         rests_on=_ENCRYPTION,
+        reader="noodle_engine.execute.home.opening",
     )
     data_in_transit_encryption: bool = switch(
         True,
