@@ -13,7 +13,7 @@ from typing import Any, Final
 from noodle_policies.settings.failures import Problem, ProblemKind
 from noodle_policies.settings.model.catalogue import catalogue
 
-__all__ = ["consistency_problems", "dependencies", "security_problems"]
+__all__ = ["below_switch", "consistency_problems", "dependencies", "security_problems"]
 
 PlaceOf = Callable[[str], str]
 """Where the value of a key was set; nothing for a default."""
@@ -41,7 +41,7 @@ def dependencies(
     refused: list[tuple[str, str]] = []
     for switch in catalogue().switches:
         if not values[switch] and switch not in unsettled:
-            for name in _resting_on(switch, values):
+            for name in below_switch(switch, values):
                 inert.setdefault(name, switch)
     for name, switch in inert.items():
         key = catalogue().find(name)
@@ -54,7 +54,7 @@ def dependencies(
     return inert, refused
 
 
-def _resting_on(switch: str, values: Mapping[str, Any]) -> Iterator[str]:
+def below_switch(switch: str, values: Mapping[str, Any]) -> Iterator[str]:
     """The keys that rest on a switch, also over others, the user's own entries included."""
     waiting, seen = [switch], {switch}
     while waiting:

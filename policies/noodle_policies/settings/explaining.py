@@ -10,17 +10,17 @@ X2. Exactly one of what was said counts, but for values that merge by name.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from noodle_policies.settings.changing import changes_of, resting_on, ways_of
 from noodle_policies.settings.failures import Problem, SettingUnknown
 from noodle_policies.settings.migrating import VERSION
 from noodle_policies.settings.model.catalogue import Key, catalogue
-from noodle_policies.settings.reading.files import KNOWN_VARIABLES, PREFIX
+from noodle_policies.settings.reading.files import KNOWN_VARIABLES, PREFIX, SECRET_VARIABLES
 from noodle_policies.settings.resolving import Layer, Resolution, Source
-from noodle_policies.settings.values import nested, value_text
+from noodle_policies.settings.values import value_text
 
 __all__ = ["Explanation", "KeyLine", "Listing", "Said", "explain", "line_of", "names_with"]
 
@@ -55,10 +55,10 @@ class Said:
 class Explanation:
     """The answer of config explain for one key.
 
-    `said` begins with what counts most. `inert` is the switch that is off and takes all
-    effect away. `reader` is the module that obeys the key, null while none does.
-    `problems` are those of this key, `problems_in_all` counts those of all settings; with
-    any, nothing of them is in force.
+    `said` begins with what counts most. `rest_on_it` are the keys without effect while this is
+    off. `inert` is the switch that is off and takes all effect away. `reader` is the module
+    that obeys the key, null while none does. `problems` are those of this key,
+    `problems_in_all` counts those of all settings; with any, nothing of them is in force.
     """
 
     key: str
@@ -128,7 +128,8 @@ def explain(
         if keys is not None:
             return _listing(name, "This variable sets:", keys, found, told)
         if name in KNOWN_VARIABLES:
-            return _listing(name, f"{KNOWN_VARIABLES[name]}. It sets no key.", (), found, told)
+            says = f"{KNOWN_VARIABLES[name]}. It sets no key. {_here(name, found, told)}"
+            return _listing(name, says, (), found, told)
     if name == "version":
         says = f"The version of a settings file, {VERSION}; a file without it is of version 1."
         return _listing(name, says, (), found, told)
@@ -137,14 +138,28 @@ def explain(
         return _explained(key, found, told)
     name = name.removesuffix(".")
     below = [one for one in _names(found) if one.startswith(f"{name}.")]
+    if not below and known.section_says(name):
+        says = "There is none of this name; `noodle config explain {}` shows what one may hold."
+        return _listing(name, says.format(name.rpartition(".")[0]), (), found, told)
     if not below:
         sections = {
             one.rsplit(".", count)[0]
             for one in _names(found)
             for count in range(1, one.count(".") + 1)
         }
-        raise SettingUnknown(name, [*_names(found), *sorted(sections), *known.variables])
+        variables = (*known.variables, *KNOWN_VARIABLES)
+        raise SettingUnknown(name, [*_names(found), *sorted(sections), *variables])
     return _listing(name, known.section_says(name), below, found, told)
+
+
+def _here(variable: str, found: Resolution, problems: tuple[Problem, ...]) -> str:
+    """What a variable that sets no key is set to; of a secret only whether it is set."""
+    value = found.inputs.variables.get(variable)
+    wrong = "".join(f" Wrong: {one.text}." for one in problems if one.place == variable)
+    if value is None:
+        return f"It is not set.{wrong}"
+    shown = "" if variable in SECRET_VARIABLES else f" to {value_text(value)}"
+    return f"It is set{shown}.{wrong}"
 
 
 def names_with(beginning: str) -> list[str]:
@@ -212,15 +227,15 @@ def _explained(key: Key, found: Resolution, problems: tuple[Problem, ...]) -> Ex
         inert=inert,
         inert_why=None if inert is None else _switched_off(inert, found),
         rests_on=facts.rests_on,
-        rest_on_it=known.resting_on.get(key.name, ()),
+        rest_on_it=tuple(resting_on(key, found)),
         twins=known.twins_of(key),
         general=facts.general,
         specific=tuple(one.name for one, general in known.specific if general == key.name),
         stricter=facts.stricter,
         variables=(*facts.variables, f"{PREFIX}{key.name}"),
         reader=known.reader_of(key),
-        changes=tuple(_changes(key, found)),
-        ways=tuple(_ways(key, found, said)),
+        changes=tuple(changes_of(key, found)),
+        ways=tuple(ways_of(key, found, next(one for one in said if one.counts))),
         problems=tuple(str(one) for one in problems if one.key in names),
         problems_in_all=len(problems),
     )
@@ -247,7 +262,7 @@ def _said(key: Key, found: Resolution) -> Iterator[Said]:
             key=name,
             value=source.values[name],
             counts=counts,
-            why=_rule(key, name, source, chosen, counts=counts),
+            why=_rule(key, name, source, found, counts=counts),
         )
     why = "nothing says otherwise" if chosen is None else "something else is said"
     yield Said("default", "", key.name, key.default, counts=chosen is None, why=why)
@@ -274,9 +289,10 @@ def _spoken(key: Key, found: Resolution) -> Iterator[tuple[Source, str]]:
         yield source, name
 
 
-def _rule(key: Key, name: str, source: Source, chosen: Source | None, *, counts: bool) -> str:
+def _rule(key: Key, name: str, source: Source, found: Resolution, *, counts: bool) -> str:
     """Why what a source says counts, or does not."""
     twins = catalogue().twins_of(key)
+    chosen = found.chosen.get(key.name)
     if counts and key.kind == "mapping":
         return "its entries count, and beat those of the same name that count less"
     if counts:
@@ -289,7 +305,8 @@ def _rule(key: Key, name: str, source: Source, chosen: Source | None, *, counts:
     if source.rank < chosen.rank:
         return f"{_layers(source, chosen)} counts more"
     if name in (key.name, *twins):
-        return "says the same in the same layer"
+        same = source.values[name] == found.values.get(key.name)
+        return f"says {'the same' if same else 'something else'} in the same layer"
     return f"general: in one layer {key.name} itself counts"
 
 
@@ -334,64 +351,3 @@ def _absent_entry(key: Key, found: Resolution) -> str | None:
 def _switched_off(switch: str, found: Resolution) -> str:
     place = found.place_of(switch)
     return f"{switch} is off" + (f" ({place})" if place else " (the default)")
-
-
-def _changes(key: Key, found: Resolution) -> Iterator[str]:
-    """What else would be different under another value, beside what the key says."""
-    known = catalogue()
-    facts = key.facts
-    twins = known.twins_of(key)
-    if twins:
-        yield f"{_listed(twins)} would change with it: in one layer unequal twins are an error"
-    specific = [one.name for one, general in known.specific if general == key.name]
-    if specific:
-        yield f"{_listed(specific)} would follow, where not set in the same layer or a higher one"
-    resting = known.resting_on.get(key.name, ())
-    if resting and found.values.get(key.name):
-        yield f"off, it takes all effect from {_listed(resting)}; set to no default they are errors"
-    elif resting:
-        yield f"on, it gives effect to {_listed(resting)}"
-    for other in facts.stricter:
-        value = value_text(found.values.get(other))
-        yield f"{other} ({value}) bounds the same thing; the stricter of the two counts"
-    if key.name in found.inert:
-        yield f"no change has an effect while {found.inert[key.name]} is off"
-    if facts.live:
-        yield "a change counts at once, for upgrades that are running too"
-    else:
-        yield "a change counts for upgrades requested after it; running ones keep what they have"
-
-
-def _listed(names: Iterable[str]) -> str:
-    found = list(names)
-    if len(found) > 1:
-        return f"{', '.join(found[:-1])} and {found[-1]}"
-    return found[0]
-
-
-def _ways(key: Key, found: Resolution, said: tuple[Said, ...]) -> Iterator[str]:
-    """How to change it, what counts most first, and what stands in the way."""
-    other = value_text(_another(key, found.values.get(key.name, key.default)))
-    text = other.strip('"') if key.kind == "string" else other
-    text = ",".join(json.loads(other)) if key.kind == "list" and not key.structured else text
-    yield f"for one command: noodle --set '{key.name}={text}' ..."
-    first = next(one for one in said if one.counts)
-    over = " (the option --set counts more, and is given now)" if first.layer == "option" else ""
-    # A shell exports no name with dots in it.
-    by_name = f"env '{PREFIX}{key.name}={text}' noodle ..."
-    ways = [*(f"{variable}='{text}'" for variable in key.facts.variables), by_name]
-    yield f"by a variable: {', or '.join(ways)}{over}"
-    if first.layer in {"option", "variable"}:
-        over = f" ({first.place} counts more, and is given now)"
-    content = json.dumps(nested({key.name: json.loads(other)}))
-    where = f", as in {first.place}" if first.layer == "file" else ""
-    yield f"in a file{where}: {content}{over}"
-
-
-def _another(key: Key, value: Any) -> Any:
-    """Another legal value, to show how one is written; the same where none is sure."""
-    if isinstance(value, bool):
-        return not value
-    if key.choices and key.kind == "string":
-        return next((one for one in key.choices if one != value), value)
-    return key.default

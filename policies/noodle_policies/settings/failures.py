@@ -11,6 +11,7 @@ __all__ = ["Problem", "ProblemKind", "SettingUnknown", "SettingsInvalid", "neare
 
 VALUE_LETTERS_MAX = 60
 NAMED_MAX = 8
+NEAR = 0.6
 
 
 class ProblemKind(StrEnum):
@@ -95,9 +96,37 @@ class SettingUnknown(Exception):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`, did you mean X?` for the nearest known name, or nothing."""
-    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f", did you mean {found[0]}?" if found else ""
+    """`, did you mean X?` for the nearest known name, or nothing.
+
+    Without its section a name may be that of several keys: all are meant. A beginning that
+    two names share (the section, NOODLE_) does not make them near.
+    """
+    names = list(known)
+    small = name.lower()
+    meant = [one for one in names if one.lower() == small]
+    if not meant and "." not in name:
+        meant = [one for one in names if one.lower().endswith(f".{small}")]
+    if not meant:
+        close = difflib.get_close_matches(name, names, n=3, cutoff=NEAR)
+        meant = [one for one in close if _is_near(name, one)][:1]
+    if not meant:
+        return ""
+    more = f" or one of {len(meant) - NAMED_MAX} more" if len(meant) > NAMED_MAX else ""
+    *first, last = meant[:NAMED_MAX]
+    others = f"{', '.join(first)}{', ' if more else ' or '}" if first else ""
+    return f", did you mean {others}{last}{more}?"
+
+
+def _is_near(name: str, other: str) -> bool:
+    if name.startswith(f"{other}."):
+        return False
+    begins = 0
+    for at, (letter, other_letter) in enumerate(zip(name, other, strict=False)):
+        if letter != other_letter:
+            break
+        if letter == "." or (letter == "_" and name.startswith("NOODLE_")):
+            begins = at + 1
+    return difflib.SequenceMatcher(None, name[begins:], other[begins:]).ratio() >= NEAR
 
 
 def _printable(text: str) -> str:

@@ -24,6 +24,7 @@ WIDTH_MAX: Final = 100
 LABEL_WIDTH: Final = 10
 VALUE_LETTERS_MAX: Final = 60
 SAID_WIDTH_MAX: Final = 20
+LAYERS: Final = ("option", "variable", "file", "default")
 
 
 def settings_lines(out: Invocation, view: SettingsView) -> Iterator[str]:
@@ -111,7 +112,7 @@ def explanation_lines(out: Invocation, view: Explanation) -> Iterator[str]:
 
 
 def _said_lines(view: Explanation) -> Iterator[str]:
-    rows = [*_silent(view.said), *view.said]
+    rows = sorted([*_silent(view.said), *view.said], key=lambda one: LAYERS.index(one.layer))
     values = [_short(one.value) if one.why else "-" for one in rows]
     width = min(max(len(value) for value in values), SAID_WIDTH_MAX)
     for index, (one, value) in enumerate(zip(rows, values, strict=True)):
@@ -127,7 +128,7 @@ def _said_lines(view: Explanation) -> Iterator[str]:
 def _silent(said: tuple[Said, ...]) -> Iterator[Said]:
     """A line for each layer that says nothing."""
     spoken = {one.layer for one in said}
-    for layer in ("option", "variable", "file"):
+    for layer in LAYERS[:-1]:
         if layer not in spoken:
             yield Said(layer, "", "", None, counts=False, why="")
 
@@ -165,7 +166,9 @@ def listing_lines(out: Invocation, view: Listing) -> Iterator[str]:
         yield from _wrapped(f"{one.says}.", "  ")
     if view.problems_in_all:
         yield ""
-        yield f"{view.problems_in_all} problems in the settings: `noodle config validate` names all"
+        count = view.problems_in_all
+        problems = f"{count} problem{'' if count == 1 else 's'}"
+        yield f"{problems} in the settings: `noodle config validate` names all"
 
 
 def _marks(one: KeyLine) -> str:

@@ -25,6 +25,7 @@ __all__ = [
     "HOOK_VARIABLES",
     "KNOWN_VARIABLES",
     "PREFIX",
+    "SECRET_VARIABLES",
     "SWITCH_VARIABLE",
     "FileRead",
     "Inputs",
@@ -50,6 +51,8 @@ PREFIX: Final = "NOODLE_"
 CONFIG_VARIABLE: Final = "NOODLE_CONFIG_DIR"
 SWITCH_VARIABLE: Final = "NOODLE_RUNTIME_UPGRADE_DEBUG"
 """It is on or off, and sets no key."""
+SECRET_VARIABLES: Final = frozenset({"NOODLE_JOURNAL_KEY", "NOODLE_TOKEN"})
+"""Never shown or written."""
 HOOK_VARIABLES: Final = frozenset(
     {"NOODLE_UPGRADE_ID", "NOODLE_STEP_KEY", "NOODLE_FROM", "NOODLE_TO"}
 )

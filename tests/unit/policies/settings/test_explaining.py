@@ -119,6 +119,21 @@ def test_a_switch_tells_what_rests_on_it_and_a_key_what_it_rests_on() -> None:
     assert POINTS in switch.rest_on_it
     assert any(POINTS in one for one in switch.changes)
     assert key(POINTS, resolved()).rests_on == ("runtime_upgrade.rollback.enabled",)
+    # Also what rests on its twins, and on what rests on them.
+    assert {POINTS_TWIN, "rollback_manager.cleanup.cleanup_interval"} <= set(switch.rest_on_it)
+
+
+def test_two_things_said_in_one_layer_are_not_called_the_same() -> None:
+    variables = {"NOODLE_LOG_LEVEL": "DEBUG", "NOODLE_debug.log_level": "INFO"}
+    inputs = read_inputs([], variables, user=os.geteuid(), group=os.getegid())
+    told = explain("debug.log_level", *examine(inputs))
+    assert isinstance(told, Explanation)
+    assert told.said[1].why == "says something else in the same layer"
+
+
+def test_where_no_file_speaks_of_a_key_one_is_named(tmp_path: Path) -> None:
+    way = key("debug.log_level", resolved([tmp_path])).ways[-1]
+    assert way.startswith(f"in a file, such as {tmp_path}/component_sections.json: ")
 
 
 def test_a_change_that_a_higher_layer_would_hide_is_told(everywhere: Resolution) -> None:
@@ -177,10 +192,20 @@ def test_sections_variables_and_entries_are_explained() -> None:
     for variable in KNOWN_VARIABLES:
         told = explain(variable, found)
         assert isinstance(told, Listing)
-        assert (told.keys, bool(told.says)) == ((), True)
+        assert told.says.endswith("It sets no key. It is not set.")
+    variables = {"NOODLE_ENVIRONMENT": "prod", "NOODLE_TOKEN": "hunter2"}
+    inputs = read_inputs([], variables, user=os.geteuid(), group=os.getegid())
+    wrong, secret = (explain(name, *examine(inputs)) for name in variables)
+    assert isinstance(wrong, Listing)
+    assert 'It is set to "prod". Wrong: there is no environment' in wrong.says
+    assert isinstance(secret, Listing)
+    assert "It is set." in secret.says
     qa = key("deployment.policies.qa.auto_trigger", found)
     assert isinstance(explain("version", found), Listing)
     assert (qa.value, qa.why.startswith("there is no deployment.policies.qa;")) == (False, True)
+    entry = explain("deployment.policies.qa", found)
+    assert isinstance(entry, Listing)
+    assert "`noodle config explain deployment.policies`" in entry.says
 
 
 @pytest.mark.parametrize(
@@ -189,12 +214,21 @@ def test_sections_variables_and_entries_are_explained() -> None:
         ("runtime_upgrade.rollback.max_points", POINTS),
         ("rollback_managr", "rollback_manager"),
         ("NOODLE_UPGRADE_TIMEOUTS", "NOODLE_UPGRADE_TIMEOUT"),
+        ("DEBUG.LOG_LEVEL", "debug.log_level"),
+        ("log_level", "security.audit_logging.log_level or debug.log_level"),
     ],
 )
 def test_an_unknown_name_is_answered_with_the_nearest(name: str, near: str) -> None:
     with pytest.raises(SettingUnknown) as unknown:
         explain(name, resolved())
     assert near in unknown.value.nearest
+
+
+@pytest.mark.parametrize("name", ["debug.bogus", "debug.pasword", "NOODLE_BOGUS", "nothing"])
+def test_what_has_only_the_section_in_common_is_not_near(name: str) -> None:
+    with pytest.raises(SettingUnknown) as unknown:
+        explain(name, resolved())
+    assert unknown.value.nearest == ""
 
 
 def test_what_is_shown_as_changed_is_exactly_that(everywhere: Resolution) -> None:
