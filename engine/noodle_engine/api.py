@@ -417,13 +417,37 @@ class Noodle:
         return decode(CollectedView, answer["collected"])
 
     def audit_verify(
-        self, *, public_key: bytes | None = None, every_signature: bool = False
+        self,
+        *,
+        public_key: bytes | None = None,
+        every_signature: bool = False,
+        since: Note | None = None,
+        first: int = 1,
+        last: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> AuditVerdict:
-        """Verify the journal: with the home's key, or with the public key alone."""
+        """Verify the journal: with the home's key, or with the public key alone.
+
+        `since` is a checkpoint that was kept elsewhere: the journal must still hold what it
+        signed. `first` and `last` make it a range. `progress` gets records checked, and all.
+        """
+        from noodle_engine.execute.auditing.verifying import verdict_of
+        from noodle_journal import verify
+
         key = None
         if public_key is None:
             key = master_key_of(self._home, self._environment, self._settled())
-        return _verdict(self._home.path, key, public_key, every_signature=every_signature)
+        report = verify(
+            self._home.path,
+            master_key=key,
+            public_key=public_key,
+            every_signature=every_signature,
+            since=() if since is None else (since,),
+            first=first,
+            last=last,
+            progress=progress,
+        )
+        return verdict_of(report, with_key=key is not None, since=since)
 
     def audit_show(
         self, upgrade_id: str | None = None, *, start: int = 1, stop: int | None = None
@@ -1069,27 +1093,3 @@ def _telling_settings(changed: Callable[[str], None]) -> Callable[[Heard], None]
             changed(f"{sentence(heard.entry)}{ask}")
 
     return hear
-
-
-def _verdict(
-    folder: Path, key: bytes | None, public_key: bytes | None, *, every_signature: bool
-) -> AuditVerdict:
-    from noodle_journal import verify
-
-    report = verify(folder, master_key=key, public_key=public_key, every_signature=every_signature)
-    bad = report.first_bad
-    return AuditVerdict(
-        ok=report.ok,
-        size=report.size,
-        root=report.root.hex(),
-        epochs=report.epochs,
-        signatures=report.signatures_checked,
-        heads=report.heads_checked,
-        with_key=key is not None,
-        damage=bad.kind.value if bad else None,
-        first_bad=bad.seq if bad else None,
-        problem=bad.problem if bad else None,
-        remedy=bad.remedy if bad else None,
-        known_up_to=report.known_up_to,
-        plain_epochs=report.plain_epochs,
-    )

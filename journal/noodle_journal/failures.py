@@ -89,6 +89,9 @@ REMEDY_OTHER = (
 )
 
 
+REMEDY_NOTE = "give a checkpoint that this journal signed, with the public key kept with it"
+
+
 class JournalError(NoodleError):
     """Any failure of the journal; subclasses say which."""
 

@@ -15,6 +15,9 @@ from pathlib import Path
 from noodle_journal import Kind, NewRecord, Report, verify
 from noodle_journal.storage.database import Connection, connect
 from noodle_journal.storage.schema import JOURNAL, KEYSTORE, Format
+from noodle_journal.verification.run import Slices
+from noodle_journal.verification.slicing import Found, Order, check_slice
+from tests.breadth import BREADTH, Breadth
 from tests.unit.journal.place import MASTER_KEY, Place, note
 
 RUN = "01JATTACKATTACKATTACKATTAC"
@@ -22,6 +25,7 @@ COMMIT_ENDS = (3, 6, 7, 10, 12)
 HEADS = (3, 7, 10)
 EPOCH_STARTS = (1, 8)
 STATES = (2, 9)
+NOTES = (3, 7, 10, 11, 12)
 SIZE = 12
 
 # name, first byte, length: the header of specs/journal-format.md
@@ -38,6 +42,24 @@ HEADER_FIELDS = (
     ("tag", 52, 12),
     ("previous", 64, 32),
 )
+
+
+class InThisProcess:
+    """Checks its slice at once."""
+
+    def __init__(self, order: Order) -> None:
+        self._found = check_slice(order)
+        self.done = 0
+
+    def found(self, wait_s: float) -> Found | None:  # noqa: ARG002 - it waits for nothing
+        return self._found
+
+    def stop(self) -> None:
+        """Nothing is left of it."""
+
+
+TINY_SLICES = Slices(4, 1, InThisProcess)
+"""Every place where a slice can begin in the journal below: after records 3 and 10."""
 
 
 def make_journal(folder: Path, *, seed: int = 7) -> Place:
@@ -60,18 +82,32 @@ def make_journal(folder: Path, *, seed: int = 7) -> Place:
     return place
 
 
-@dataclass(frozen=True)
+SLICED_EVERY = 9
+
+
+@dataclass
 class Victim:
     """A copy of the journal that one test may change."""
 
     folder: Path
+    looks: int = 0
 
     def verify(self, *, with_key: bool, every_signature: bool = True) -> Report:
-        return verify(
-            self.folder,
-            master_key=MASTER_KEY if with_key else None,
-            every_signature=every_signature,
+        """The report of one pass; and law V5: in slices it is the same, for every damage.
+
+        In slices at the first look, and now and then; in a wide run each time.
+        """
+        key = MASTER_KEY if with_key else None
+        whole = verify(
+            self.folder, master_key=key, every_signature=every_signature, slices=Slices(1)
         )
+        if self.looks % SLICED_EVERY == 0 or BREADTH is not Breadth.SMALL:
+            sliced = verify(
+                self.folder, master_key=key, every_signature=every_signature, slices=TINY_SLICES
+            )
+            assert sliced == whole
+        self.looks += 1
+        return whole
 
     def place(self) -> Place:
         return Place(self.folder, seed=99)

@@ -22,6 +22,7 @@ from tests.attacks.tampering import (
     COMMIT_ENDS,
     EPOCH_STARTS,
     HEADER_FIELDS,
+    NOTES,
     SIZE,
     STATES,
     Copies,
@@ -68,6 +69,8 @@ def expected_header(  # noqa: PLR0911 - one line for each field
         missing = D.CHECKPOINT_MISPLACED if ends else D.CHECKPOINT_MISSING
         return {D.FORGED} if with_key else {missing}
     if field == "kind":
+        if seq in NOTES and mask == 1:
+            return {altered, D.MALFORMED}  # a retention record, but without a clear part
         return {D.ORDER} if opens_epoch else {altered}
     if field == "log_id":
         return {D.FOREIGN}

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from noodle_engine.cli.failures import OutputFailed
 from noodle_engine.cli.show.pace import Pace
 from noodle_engine.cli.show.terminal import Invocation, clean
-from noodle_engine.cli.show.wording import moment
+from noodle_engine.cli.show.wording import bytes_words, moment
 
 if TYPE_CHECKING:
     from noodle_engine.api import UpgradeEvent
@@ -47,24 +47,29 @@ class Following:
 
 
 @contextmanager
-def following(out: Invocation, *, steps: int | None = None) -> Iterator[Following | None]:
+def following(
+    out: Invocation, *, steps: int | None = None, amount: Callable[[int], str] = bytes_words
+) -> Iterator[Following | None]:
     """How an upgrade is shown while it runs: None if nobody looks.
 
-    `steps` is how many steps the upgrade has if all goes well, for the bar.
+    `steps` is how many steps the upgrade has if all goes well, for the bar; `amount`
+    says how far a step has come.
     """
     if out.json or out.quiet:
         yield None
     elif out.live:
-        with _bar(out, steps) as shown:
+        with _bar(out, steps, amount) as shown:
             yield shown
     else:
-        yield _plain(out)
+        yield _plain(out, amount)
 
 
 @contextmanager
-def showing(out: Invocation, doing: str) -> Iterator[Progress | None]:
-    """What a long command that is no upgrade calls with bytes done and in all."""
-    with following(out) as shown:
+def showing(
+    out: Invocation, doing: str, amount: Callable[[int], str] = bytes_words
+) -> Iterator[Progress | None]:
+    """What a long command that is no upgrade calls with bytes (or what `amount` says) of all."""
+    with following(out, amount=amount) as shown:
         if shown is None:
             yield None
             return
@@ -76,7 +81,7 @@ def showing(out: Invocation, doing: str) -> Iterator[Progress | None]:
         yield lambda done, total: shown.progress(StepProgress("", doing, done, total))
 
 
-def _plain(out: Invocation) -> Following:
+def _plain(out: Invocation, amount: Callable[[int], str]) -> Following:
     def follow(event: UpgradeEvent) -> None:
         if event.label not in _TOLD and not out.verbose:
             return
@@ -91,7 +96,7 @@ def _plain(out: Invocation) -> Following:
         except OutputFailed:
             return  # said when the answer itself cannot be written
 
-    pace = Pace(time.monotonic)
+    pace = Pace(time.monotonic, amount)
     told_s = time.monotonic()
 
     def progress(now: StepProgress) -> None:
@@ -105,7 +110,7 @@ def _plain(out: Invocation) -> Following:
 
 
 @contextmanager
-def _bar(out: Invocation, steps: int | None) -> Iterator[Following]:
+def _bar(out: Invocation, steps: int | None, amount: Callable[[int], str]) -> Iterator[Following]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
     from rich.table import Column
@@ -120,7 +125,7 @@ def _bar(out: Invocation, steps: int | None) -> Iterator[Following]:
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=steps)
         doing = ""
-        pace = Pace(time.monotonic)
+        pace = Pace(time.monotonic, amount)
 
         def follow(event: UpgradeEvent) -> None:
             nonlocal doing

@@ -6,6 +6,7 @@ Owns the statements over `record`, `log` and `writer`. Never interprets a header
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from noodle_journal.format.records import NO_TAG, Row
 from noodle_journal.storage.database import Connection
@@ -84,6 +85,39 @@ def rows_from(connection: Connection, start: int, stop: int, limit: int) -> list
         (start, stop, limit),
     )
     return list(map(Row._make, cursor))
+
+
+def raw_rows_from(
+    connection: Connection, start: int, stop: int, limit: int
+) -> list[tuple[Any, ...]]:
+    """As `rows_from`, as bare tuples: a million of them cost half a second less."""
+    found: list[tuple[Any, ...]] = connection.execute(
+        _ROWS + "WHERE seq >= ? AND seq < ? ORDER BY seq LIMIT ?", (start, stop, limit)
+    ).fetchall()
+    return found
+
+
+def state_from(connection: Connection, start: int) -> Row | None:
+    """The first `state` record with seq >= start."""
+    return _first(
+        connection, _ROWS + "WHERE kind = x'0012' AND seq >= ? ORDER BY seq LIMIT 1", start
+    )
+
+
+def commit_end_from(connection: Connection, start: int) -> int | None:
+    """The first seq >= start that has a root."""
+    found = connection.execute(
+        "SELECT seq FROM record WHERE seq >= ? AND root IS NOT NULL ORDER BY seq LIMIT 1", (start,)
+    ).fetchone()
+    return None if found is None else int(found[0])
+
+
+def retention_after(connection: Connection, after: int) -> Iterator[Row]:
+    """Every `retention` record with seq > after; looks at each row."""
+    yield from map(
+        Row._make,
+        connection.execute(_ROWS + "WHERE seq > ? AND +kind = x'0014' ORDER BY seq", (after,)),
+    )
 
 
 def rows_back(

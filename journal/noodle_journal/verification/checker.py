@@ -6,12 +6,15 @@ becomes a value in `run`.
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from noodle_journal.failures import (
+    REMEDY_NOTE,
     DamageKind,
     JournalDamaged,
     JournalFormatNewer,
@@ -34,8 +37,9 @@ from noodle_journal.format.clear import (
     decode_retention,
     decode_state,
 )
-from noodle_journal.format.merkle import Frontier, leaf_hash
+from noodle_journal.format.merkle import Frontier
 from noodle_journal.format.records import (
+    CLEAR_KINDS,
     FLAG_CLEAR,
     FLAG_COMMIT_END,
     FLAGS_KNOWN,
@@ -58,8 +62,10 @@ from noodle_journal.verification.locating import explains, first_unsigned
 from noodle_journal.verification.report import Damage, Report
 
 
-@dataclass(slots=True)
-class _Epoch:
+@dataclass(frozen=True, slots=True)
+class OpenEpoch:
+    """The epoch that a record belongs to. `keys` is None without the key, or without its own."""
+
     number: int
     first_seq: int
     fence: int
@@ -67,9 +73,17 @@ class _Epoch:
     keys: Sealing | None
 
 
+_KEY_EPOCH = int(Kind.KEY_EPOCH)
+_CLEAR_KINDS = frozenset(map(int, CLEAR_KINDS))
+
+
 @dataclass(slots=True)
 class Checker:
-    """One pass. Fields are what is known after the last good record."""
+    """One pass. Fields are what is known after the last good record.
+
+    `first` is the first record whose contents are opened, `last` the one that must be checked
+    (None: to the end). `since` are heads that somebody else kept: no take-over gives them up.
+    """
 
     path: Path
     connection: Connection
@@ -78,12 +92,16 @@ class Checker:
     trusted: bytes
     heads: Sequence[Head]
     every_signature: bool
+    since: Sequence[Head] = ()
+    first: int = 1
+    last: int | None = None
     log_id: bytes = b""
     size: int = 0
+    stop: int = 0  # the last record of the pass: where the commit of `last` ends
     fence: int = 0  # of the writer's row
     tree: Frontier = field(default_factory=Frontier)
     last_leaf: bytes = NO_LEAF
-    epoch: _Epoch | None = None
+    epoch: OpenEpoch | None = None
     epochs: int = 0
     opened: int = 0
     signatures_checked: int = 0
@@ -102,13 +120,15 @@ class Checker:
     unreadable: dict[int, int] = field(default_factory=dict)  # epoch: first seq
     compacted: list[tuple[int, int]] = field(default_factory=list)  # first and last seq
     head_roots: dict[int, bytes] = field(default_factory=dict)  # our roots at head sizes
+    index_looked_at: bool = False
+    index_problem: str | None = None
 
-    def run(self, progress: Callable[[int, int], None] | None) -> Report:
-        """The whole pass."""
+    def run(self, rows_checked: Callable[[Checker], None]) -> Report:
+        """The whole pass; `rows_checked` has every record up to `stop` checked."""
         damage: Damage | None = None
         try:
             self._start()
-            self._all_rows(progress)
+            rows_checked(self)
             self._finish()
         except JournalDamaged as exc:
             damage = Damage(exc.seq, exc.kind, exc.problem, exc.remedy)
@@ -126,10 +146,12 @@ class Checker:
             signatures_checked=self.signatures_checked,
             heads_checked=self.heads_checked,
             largest_head=self.largest_head,
-            known_up_to=self.size if damage is None else self._known_before(damage.seq),
+            known_up_to=self.stop if damage is None else self._known_before(damage.seq),
             first_bad=damage,
             checkpoint=self.checkpoint,
             plain_epochs=self.plain_epochs,
+            first=self.first,
+            last=self.stop,
         )
 
     def _start(self) -> None:
@@ -154,15 +176,24 @@ class Checker:
             )
         self.verifier = LogVerifier(self.trusted)
         self.verifiers = [self.verifier]
+        self.stop = self.size
+        if self.last is not None and self.last < self.size:
+            with translated(self.path):
+                self.stop = rows.commit_end_from(self.connection, self.last) or self.size
 
     # -- the pass --------------------------------------------------------
 
-    def _all_rows(self, progress: Callable[[int, int], None] | None) -> None:
-        wanted = {head.size for head in self.heads}
-        at, end = 1, self.size + 1
+    def rows_up_to(self, last: int, progress: Callable[[int], None] | None = None) -> None:
+        """Check the records after the last one checked, up to and with `last`.
+
+        `progress` gets the number of the last one, some hundred records apart.
+
+        Raises: JournalDamaged, and as reading.
+        """
+        wanted = {head.size for head in (*self.heads, *self.since)}
+        at, end = self.tree.size + 1, last + 1
         while at < end:
-            with translated(self.path):
-                batch = rows.rows_from(self.connection, at, end, ROWS_FETCHED_MAX)
+            batch = self._batch(at, end)
             if not batch:
                 raise damaged(seq=at, kind=DamageKind.MISSING, problem="it is gone")
             try:
@@ -176,24 +207,35 @@ class Checker:
                 ) from exc
             at = self.tree.size + 1
             if progress is not None:
-                progress(at - 1, self.size)
+                progress(at - 1)
+
+    def _batch(self, at: int, end: int) -> Sequence[tuple[Any, ...]]:
+        """Some rows from `at` on; where not all of them can be read, the first alone."""
+        try:
+            with translated(self.path):
+                return rows.raw_rows_from(self.connection, at, end, ROWS_FETCHED_MAX)
+        except StoreMalformed:
+            with translated(self.path):
+                return rows.raw_rows_from(self.connection, at, end, 1)
 
     def _rows(  # noqa: C901, PLR0912 - calls would cost as much as the work
-        self, batch: Sequence[Row], wanted: set[int]
+        self, batch: Sequence[tuple[Any, ...]], wanted: set[int]
     ) -> None:
         # The hot loop: one million times. Everything it calls per record is needed.
-        unpack, tree, log_id = HEADER.unpack, self.tree, self.log_id
+        unpack, tree, log_id, sha256 = HEADER.unpack, self.tree, self.log_id, hashlib.sha256
+        hashes, last_leaf = tree.hashes, self.last_leaf
         for row in batch:
             seq, header, clear, nonce, sealed, leaf, root, signature = row
             if seq != tree.size + 1:
                 raise damaged(seq=tree.size + 1, kind=DamageKind.MISSING, problem="it is gone")
             if leaf is not None:
-                self._compacted(row)
+                self._compacted(Row._make(row))
+                last_leaf = self.last_leaf
                 if seq in wanted:
                     self.head_roots[seq] = tree.root()
                 continue
             if header is None or nonce is None or sealed is None or len(header) != HEADER_BYTES:
-                checked_header(row, log_id=log_id)
+                checked_header(Row._make(row), log_id=log_id)
                 continue
             fields = unpack(header)
             magic, version, flags, kind, its_log, its_seq, epoch, fence, _, tag, previous = fields
@@ -204,27 +246,37 @@ class Checker:
                 or its_log != log_id
                 or its_seq != seq
                 or bool(flags & FLAG_CLEAR) is (clear is None)
+                or (clear is None and kind in _CLEAR_KINDS)
             ):
-                self._bad_header(row)
-            if kind == Kind.KEY_EPOCH:
-                self._epoch_starts(row)
+                self._bad_header(Row._make(row))
+            if kind == _KEY_EPOCH:
+                self._epoch_starts(Row._make(row))
             current = self.epoch
             if current is None or epoch != current.number or fence != current.fence:
-                if previous != self.last_leaf:  # the record before may be what changed
-                    self._chain_broken(row, previous)
+                if previous != last_leaf:  # the record before may be what changed
+                    self._chain_broken(seq, previous)
                 raise damaged(seq=seq, kind=DamageKind.ORDER, problem="it is not of the open epoch")
-            if current.keys is not None:
-                self._open(row, tag, current.keys)
-            elif self.plain:
-                self._read(row)
-            if previous != self.last_leaf:
-                self._chain_broken(row, previous)
+            associated = header if clear is None else header + clear
+            if seq >= self.first:
+                if current.keys is not None:
+                    self._open(seq, associated, nonce, sealed, tag, current.keys)
+                elif self.plain:
+                    self._read(seq, sealed)
+            if previous != last_leaf:
+                self._chain_broken(seq, previous)
             if clear is not None:
-                self._clear_part(row, kind, clear)
-            self.last_leaf = leaf_hash(header, clear or b"", nonce, sealed)
-            tree.push(self.last_leaf)
+                self._clear_part(seq, kind, clear)
+            # Frontier.push, in place.
+            last_leaf = node = sha256(b"\0" + associated + nonce + sealed).digest()
+            before = seq - 1
+            while before & 1:
+                node = sha256(b"\1" + hashes.pop() + node).digest()
+                before >>= 1
+            hashes.append(node)
+            tree.size = seq
+            self.last_leaf = last_leaf
             if flags & FLAG_COMMIT_END:
-                self._commit_end(row, root, signature)
+                self._commit_end(seq, root, signature)
             elif root is not None:
                 raise damaged(
                     seq=seq,
@@ -241,18 +293,12 @@ class Checker:
             # Within one file a newer record follows no older one by accident.
             raise damaged(seq=row.seq, kind=DamageKind.MALFORMED, problem=exc.problem) from exc
 
-    def _open(self, row: Row, tag: bytes, keys: Sealing) -> None:
-        seq, header, clear, nonce, sealed, _, _, _ = row
-        assert header is not None  # the caller looked
-        assert nonce is not None
-        assert sealed is not None
+    def _open(  # noqa: PLR0917 - keywords would cost as much as what it does
+        self, seq: int, associated: bytes, nonce: bytes, sealed: bytes, tag: bytes, keys: Sealing
+    ) -> None:
         try:
-            padded = keys.open(
-                associated=header if clear is None else header + clear,
-                nonce=nonce,
-                sealed=sealed,
-            )
-            body = parse(unpad(padded))
+            text = unpad(keys.open(associated=associated, nonce=nonce, sealed=sealed))
+            body = parse(text)
         except NotAuthentic as exc:
             raise damaged(seq=seq, kind=DamageKind.FORGED, problem=str(exc)) from exc
         except NotCanonical as exc:
@@ -266,13 +312,12 @@ class Checker:
             )
         self.opened += 1
 
-    def _read(self, row: Row) -> None:
+    def _read(self, seq: int, sealed: bytes) -> None:
         """A record of a plain epoch, without the key."""
-        assert row.sealed is not None  # the caller looked
         try:
-            parse(unpad(legible(row.sealed)))
+            parse(unpad(legible(sealed)))
         except NotCanonical as exc:
-            raise damaged(seq=row.seq, kind=DamageKind.NOT_CANONICAL, problem=str(exc)) from exc
+            raise damaged(seq=seq, kind=DamageKind.NOT_CANONICAL, problem=str(exc)) from exc
         self.opened += 1
 
     def _epoch_starts(self, row: Row) -> None:
@@ -304,7 +349,7 @@ class Checker:
                 raise damaged(
                     seq=seq, kind=DamageKind.KEYSTORE_DAMAGED, problem=exc.problem
                 ) from exc
-        self.epoch = _Epoch(header.epoch, seq, header.fence, clear, keys)
+        self.epoch = OpenEpoch(header.epoch, seq, header.fence, clear, keys)
         self.epochs += 1
 
     def _check_public_key(self, seq: int, clear: EpochClear) -> None:
@@ -321,8 +366,7 @@ class Checker:
         self.verifier = LogVerifier(clear.public_key)
         self.verifiers.append(self.verifier)
 
-    def _clear_part(self, row: Row, kind: int, clear: bytes) -> None:
-        seq = row.seq
+    def _clear_part(self, seq: int, kind: int, clear: bytes) -> None:
         try:
             if kind == Kind.STATE:
                 self._check_mark(seq, decode_state(clear).tree)
@@ -352,12 +396,11 @@ class Checker:
         self.last_leaf = row.leaf
         self.tree.push(row.leaf)
         if row.root is not None:
-            self._commit_end(row, row.root, row.signature)
+            self._commit_end(seq, row.root, row.signature)
 
     # -- roots and signatures ---------------------------------------------
 
-    def _commit_end(self, row: Row, root: bytes | None, signature: bytes | None) -> None:
-        seq = row.seq
+    def _commit_end(self, seq: int, root: bytes | None, signature: bytes | None) -> None:
         if root is None or signature is None:
             raise damaged(
                 seq=seq,
@@ -365,7 +408,7 @@ class Checker:
                 problem="its commit ends without a signature",
             )
         if root != self.tree.root():
-            self._root_differs(row, root, signature)
+            self._root_differs(seq, root, signature)
         self.checkpoint = Checkpoint(self.log_id, seq, root, signature, bool(self.plain))
         self.commit_tree = self.tree.hashes[:]
         if self.every_signature:
@@ -398,28 +441,28 @@ class Checker:
         head = Head(size, root, signature)
         return accepted_head(head, log_id=self.log_id, verifiers=self.verifiers)
 
-    def _root_differs(self, row: Row, root: bytes, signature: bytes) -> None:
+    def _root_differs(self, seq: int, root: bytes, signature: bytes) -> None:
         # The signature tells which of the two was changed.
         record_changed = self._accepts(
-            Checkpoint(self.log_id, row.seq, root, signature, bool(self.plain))
+            Checkpoint(self.log_id, seq, root, signature, bool(self.plain))
         )
         if record_changed:
             raise damaged(
-                seq=row.seq,
+                seq=seq,
                 kind=DamageKind.ALTERED,
                 problem="its bytes are not those that were signed",
             )
         raise damaged(
-            seq=row.seq,
+            seq=seq,
             kind=DamageKind.ROOT_MISMATCH,
             problem="its stored root is not the tree's",
         )
 
-    def _chain_broken(self, row: Row, claimed: bytes) -> None:
-        """Find which of the two was changed where `row` names another record before it."""
+    def _chain_broken(self, seq: int, claimed: bytes) -> None:
+        """Find which of the two was changed where record `seq` names another one before it."""
         before = self.tree.size
         commit_size = 0 if self.checkpoint is None else self.checkpoint.size
-        known = self.epoch is not None and self.epoch.keys is not None
+        known = self.epoch is not None and self.epoch.keys is not None and before >= self.first
         if (
             known
             or before <= commit_size
@@ -433,7 +476,7 @@ class Checker:
             )
         ):
             raise damaged(
-                seq=row.seq, kind=DamageKind.CHAIN_BROKEN, problem="it follows another record"
+                seq=seq, kind=DamageKind.CHAIN_BROKEN, problem="it follows another record"
             )
         raise damaged(
             seq=before, kind=DamageKind.ALTERED, problem="its bytes are not those that were hashed"
@@ -442,26 +485,40 @@ class Checker:
     # -- the end ---------------------------------------------------------
 
     def _finish(self) -> None:
-        if self.size:
-            if self.checkpoint is None or self.checkpoint.size != self.size:
+        if self.stop:
+            if self.checkpoint is None or self.checkpoint.size != self.stop:
                 raise damaged(
-                    seq=self.size, kind=DamageKind.CUT, problem="the last commit is not whole"
+                    seq=self.stop, kind=DamageKind.CUT, problem="the last commit is not whole"
                 )
             self._check_signature(self.checkpoint)
         if self.epoch is not None and self.fence < self.epoch.fence:
             raise damaged(seq=0, kind=DamageKind.ORDER, problem="the writer's fence went back")
         self._check_heads()
+        self._check_since()
         self._check_shredded()
-        self._check_index()
+        if self.stop == self.size:
+            self.look_at_index()
+            if self.index_problem is not None:
+                raise damaged(seq=0, kind=DamageKind.STORE_DAMAGED, problem=self.index_problem)
 
-    def _check_index(self) -> None:
-        # An index that hides a record would hide it from whoever asks for one upgrade.
-        with translated(self.path):
-            found = self.connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-        if found != "ok":
-            raise damaged(seq=0, kind=DamageKind.STORE_DAMAGED, problem=str(found))
+    def look_at_index(self) -> None:
+        """Let SQLite look at its pages and indexes, once: `index_problem` is what it says.
+
+        An index that hides a record would hide it from whoever asks for one upgrade.
+        """
+        if self.index_looked_at:
+            return
+        self.index_looked_at = True
+        try:
+            with translated(self.path):
+                found = self.connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        except StoreMalformed as exc:
+            found = str(exc)
+        self.index_problem = None if found == "ok" else str(found)
 
     def _check_shredded(self) -> None:
+        if (self.unreadable or self.compacted) and self.stop < self.size:
+            self._later_retention()
         ordered = {item.epoch for item in self.shredded}
         for epoch, seq in sorted(self.unreadable.items(), key=lambda pair: pair[1]):
             if epoch not in ordered:
@@ -478,8 +535,46 @@ class Checker:
                     problem="only hashes are left, and no retention record says why",
                 )
 
+    def _later_retention(self) -> None:
+        """What is shredded is recorded later, maybe after the range."""
+        with translated(self.path):
+            found = list(rows.retention_after(self.connection, self.stop))
+        for row in found:
+            try:
+                self.shredded.append(decode_retention(row.clear or b""))
+            except NotCanonical:
+                continue  # it is not of the range, and names nothing
+
+    def _check_since(self) -> None:
+        """Whether the journal still holds what a checkpoint kept elsewhere says."""
+        for head in self.since:
+            self.signatures_checked += 1
+            if not accepted_head(head, log_id=self.log_id, verifiers=self.verifiers):
+                raise damaged(
+                    seq=head.size,
+                    kind=DamageKind.HEAD_INVALID,
+                    problem="the checkpoint given for it is not signed by the log",
+                    remedy=REMEDY_NOTE,
+                )
+            if head.size > self.size:
+                raise damaged(
+                    seq=self.size + 1,
+                    kind=DamageKind.ROLLBACK,
+                    problem="ROLLBACK: the checkpoint given says that the journal had "
+                    f"{head.size} records",
+                )
+            if self.head_roots.get(head.size) != head.root:
+                raise damaged(
+                    seq=head.size,
+                    kind=DamageKind.FORK,
+                    problem="FORK: the checkpoint given has another root for this size",
+                )
+            self.largest_head = max(self.largest_head, head.size)
+
     def _check_heads(self) -> None:
         for head in self.heads:
+            if self.stop < self.size and head.size > self.stop:
+                continue  # a range says nothing of what comes after it
             self.heads_checked += 1
             self.signatures_checked += 1
             given_up = any(after < head.size <= to for after, to in self.gaps)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from noodle_journal.failures import (
+    REMEDY_NOTE,
     CheckpointAbsent,
     DamageKind,
     RecordUnknown,
@@ -125,10 +126,11 @@ class _Log:
             found = rows.last_checkpoint(self.connection, above=0, up_to=wanted)
         if found is None or (at is not None and found[0] != at):
             raise CheckpointAbsent(size=wanted, before=0 if found is None else found[0])
-        checkpoint = Checkpoint(self.log_id, *found)
-        for key in known:
-            if checkpoint.is_signed_by(key):
-                return found[0], checkpoint.note(key)
+        for key in reversed(known):
+            for plain in (False, True):  # a row does not say which its epoch was
+                checkpoint = Checkpoint(self.log_id, *found, plain=plain)
+                if checkpoint.is_signed_by(key):
+                    return found[0], checkpoint.note(key)
         raise damaged(
             seq=found[0],
             kind=DamageKind.SIGNATURE_INVALID,
@@ -240,7 +242,7 @@ def unsigned(note: Note, why: str) -> Exception:
         seq=note.size,
         kind=DamageKind.HEAD_INVALID,
         problem=f"the note of {note.size} records: {why}",
-        remedy="give a checkpoint that this journal signed, with the public key kept with it",
+        remedy=REMEDY_NOTE,
     )
 
 

@@ -41,6 +41,8 @@ class Report:
     first_bad: Damage | None
     checkpoint: Checkpoint | None
     plain_epochs: int = 0
+    first: int = 1  # the first record whose contents were to be read
+    last: int = 0  # the last one that was looked at, or was to be
 
 
 def unreadable(kind: DamageKind, problem: str, *, seq: int = 0) -> Report:

@@ -18,16 +18,19 @@ _MINUTE_S: Final = 60
 class Pace:
     """The rate of one thing after another, over the last few seconds of each.
 
-    `now_s` is a clock that never goes back.
+    `now_s` is a clock that never goes back; `amount` says an amount: bytes, unless told.
     """
 
-    def __init__(self, now_s: Callable[[], float]) -> None:
+    def __init__(
+        self, now_s: Callable[[], float], amount: Callable[[int], str] = bytes_words
+    ) -> None:
         self._now_s = now_s
+        self._amount = amount
         self._what = ""
         self._seen: deque[tuple[float, int]] = deque()
 
     def words(self, what: str, done: int, total: int) -> str:
-        """Bytes done of all, the rate, and the rest: `412 MiB of 1.0 GiB, 120 MiB/s, 5 s left`."""
+        """What is done of all, the rate, and the rest: `412 MiB of 1 GiB, 120 MiB/s, 5 s left`."""
         now = self._now_s()
         if what != self._what or (self._seen and done < self._seen[-1][1]):
             self._what = what
@@ -35,13 +38,13 @@ class Pace:
         self._seen.append((now, done))
         while len(self._seen) > 2 and now - self._seen[1][0] >= _LOOKS_BACK_S:
             self._seen.popleft()
-        told = f"{bytes_words(done)} of {bytes_words(total)}"
+        told = f"{self._amount(done)} of {self._amount(total)}"
         then, before = self._seen[0]
         if now - then < _ESTIMATES_AFTER_S or done <= before:
             return told
         rate = (done - before) / (now - then)
         rest = (total - done) / rate
-        return f"{told}, {bytes_words(round(rate))}/s, {_rest(rest)} left"
+        return f"{told}, {self._amount(round(rate))}/s, {_rest(rest)} left"
 
 
 def _rest(seconds: float) -> str:

@@ -364,6 +364,8 @@ class AuditVerdict:
     """The answer of audit verify. `ok` false names the first bad record.
 
     `plain_epochs` were written with encryption switched off: anybody can read them.
+    `first` and `last` are the records that were asked for; `since` is the size of the
+    checkpoint that was given.
     """
 
     ok: bool
@@ -379,6 +381,9 @@ class AuditVerdict:
     remedy: str | None = None
     known_up_to: int | None = None
     plain_epochs: int = 0
+    first: int = 1
+    last: int = 0
+    since: int | None = None
     format: int = FORMAT
 
 
