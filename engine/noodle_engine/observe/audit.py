@@ -94,6 +94,7 @@ class Audit:
         self._pid = os.getpid()
         self._file: LineFile | None = None
         self._day = ""
+        self._kept_days: int | None = None
         self.options = options
 
     def obey(self, options: AuditOptions) -> None:
@@ -135,14 +136,20 @@ class Audit:
         return actor if known or options.plain else self._digests.of(actor)
 
     def _file_of_today(self, options: AuditOptions) -> LineFile:
-        """The file; one of an earlier day is put aside first, and too old ones go (law U3)."""
+        """The file; one of an earlier day is put aside first, and too old ones go (law U3).
+
+        They go once a day, and as soon as the settings keep fewer days.
+        """
         today = _day(self._now_ms())
         if self._file is None:
             self._file = LineFile(self._folder / AUDIT_NAME, bytes_max=FILE_BYTES_MAX, rotate=True)
         if today != self._day:
             self._day = today
+            self._kept_days = None
             with suppress(OSError, DiskError):
                 self._put_aside(today)
+        if options.days != self._kept_days:
+            self._kept_days = options.days
             with suppress(OSError, DiskError):
                 self._forget_older(options.days)
         return self._file

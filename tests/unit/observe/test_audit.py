@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,8 +159,15 @@ def test_files_of_earlier_days_go_with_their_age(tmp_path: Path) -> None:
             os.utime(path, (now[0] / 1000, now[0] / 1000))
             now[0] += DAY_MS
         left[days] = sorted(one.name for one in folder.iterdir())
+        if days == 5:  # fewer are kept from the next line on, in the same day
+            audit.obey(replace(audit_options(values), days=1))
+            now[0] -= DAY_MS
+            audit.tell(AuditLine(30, "x", now[0], "engine"))
+            assert later.flush()
+            left[1] = sorted(one.name for one in folder.iterdir())
         audit.close()
     assert left[2] == ["audit-2026-03-13.log", "audit-2026-03-14.log", AUDIT]
+    assert left[1] == ["audit-2026-03-14.log", AUDIT]
     assert left[5] == [f"audit-2026-03-{day}.log" for day in range(10, 15)] + [AUDIT]
 
 
