@@ -57,7 +57,7 @@ class Secret:
 
 _WORDS: Final = (
     r"(?:passw(?:or)?d|passphrase|secret|token|credential|(?:api|access|private|journal|master"
-    r"|recovery)[_ -]?key)s?(?:[_-](?:key|value|text))?"
+    r"|recovery)[_ -]?key)s?(?:[_-]?(?:key|value|text))?"
 )
 _BEGINNINGS: Final = (
     "-----begin",
@@ -75,6 +75,8 @@ _BEGINNINGS: Final = (
     "token",
     "credential",
     "key",
+    "authorization",
+    "cookie",
 )
 """One of these is in every text that one of the forms is in, in small letters."""
 _RECOVERY_DASHES: Final = 7
@@ -117,8 +119,8 @@ class Redactor:
                 return self.text(value)
             case Mapping():
                 return {
-                    self.text(str(name)): SHOWN
-                    if isinstance(one, str) and _names_secret(str(name))
+                    self.text(str(name)): _hidden(one)
+                    if isinstance(one, str | list | tuple) and _names_secret(str(name))
                     else self.value(one)
                     for name, one in value.items()
                 }
@@ -126,6 +128,13 @@ class Redactor:
                 return [self.value(one) for one in value]
             case _:
                 return self.text(str(value))
+
+
+def _hidden(value: Any) -> Any:
+    """A text, or a list, without any of its texts."""
+    if isinstance(value, list | tuple):
+        return [_hidden(one) for one in value]
+    return SHOWN if isinstance(value, str) else value
 
 
 def _names_secret(name: str) -> bool:
@@ -150,16 +159,27 @@ def _forms() -> re.Pattern[str]:
         r"""
           (?P<pem>-----BEGIN[ ][^-\n]{0,80}-----.*?(?:-----END[ ][^-\n]{0,80}-----|\Z))
         | (?P<url>[a-z][a-z0-9+.-]{1,20}://[^\s/@:]*):(?P<userinfo>[^\s/@]+)@
+        | (?P<header>\b(?:
+              (?:proxy-)?authorization["']?[ ]*[:=][ ]*["']?(?:(?:bearer|basic|token|digest)[ ]+)?
+            | (?:set-)?cookie["']?[ ]*:[ ]*["']?
+          ))(?P<credential>[^\r\n"',]+)
         | (?P<scheme>\b(?:bearer|basic))[ ]+[A-Za-z0-9._~+/=-]{8,}
         | (?P<jwt>\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*)
         | (?P<known>\b(?:gh[pousr]_|github_pat_|glpat-|xox[abpr]-|AKIA|sk-)[A-Za-z0-9_-]{12,})
         | (?P<recovery>\b(?:[A-Z2-7]{7}-){7}[A-Z2-7]{7}\b)
+        | (?P<option>--[a-z-]{0,40}"""
+        + _WORDS
+        + r"""[ ]+)(?P<argument>"[^"]*"|'[^']*'|[^\s"'-][^\s"']*)
         | (?P<name>"""
         + _WORDS
-        + r""")(?P<between>["']?[ ]*[=:][ ]*)(?P<value>"[^"]*"|'[^']*'|[^\s"',;&]+)
+        + r""")(?P<between>\\*["']?[ ]*(?:=>|[=:])[ ]*)
+          (?P<value>\\+"[^"\\]*\\*"|"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"',;&]+)
         """,
         re.IGNORECASE | re.DOTALL | re.VERBOSE,
     )
+
+
+_QUOTE: Final = re.compile(r"\\*[\"']")
 
 
 def _without(found: re.Match[str]) -> str:
@@ -167,7 +187,12 @@ def _without(found: re.Match[str]) -> str:
         return f"{found['url']}:{SHOWN}@"
     if found["scheme"] is not None:
         return f"{found['scheme']} {SHOWN}"
+    if found["header"] is not None:
+        return f"{found['header']}{SHOWN}"
+    if found["option"] is not None:
+        return f"{found['option']}{SHOWN}"
     if found["name"] is not None:
-        quote = found["value"][0] if found["value"][0] in "\"'" else ""
-        return f"{found['name']}{found['between']}{quote}{SHOWN}{quote}"
+        quote = _QUOTE.match(found["value"])
+        around = quote[0] if quote is not None else ""
+        return f"{found['name']}{found['between']}{around}{SHOWN}{around}"
     return SHOWN

@@ -46,6 +46,13 @@ def test_a_secret_is_not_copied_out(way: object) -> None:
         ('{"api_key": "hunter2", "a": 1}', f'{{"api_key": "{SHOWN}", "a": 1}}'),
         ("NOODLE_JOURNAL_KEY='hunter2'", f"NOODLE_JOURNAL_KEY='{SHOWN}'"),
         (encode_recovery(KEY), SHOWN),
+        ('{\\"token\\":\\"hunter2\\"}', f'{{\\"token\\":\\"{SHOWN}\\"}}'),
+        ('password="hun\\"ter2" next', f'password="{SHOWN}" next'),
+        ("secretKey => 'hunter2'", f"secretKey => '{SHOWN}'"),
+        ("curl --password hunter2 --user me", f"curl --password {SHOWN} --user me"),
+        ("Authorization: Token hunter2", f"Authorization: Token {SHOWN}"),
+        ('{"authorization": "hunter2"}', f'{{"authorization": "{SHOWN}"}}'),
+        ("Set-Cookie: session=hunter2; Path=/\nnext", f"Set-Cookie: {SHOWN}\nnext"),
     ],
 )
 def test_a_secret_is_known_by_its_form(text: str, left: str) -> None:
@@ -56,6 +63,7 @@ def test_a_secret_is_known_by_its_form(text: str, left: str) -> None:
     "text",
     [
         "the swap begins",
+        "security.authorization.required is on, give it --token",
         "idempotency key 01M8:swap:web",
         "security.authentication.token_expiration is 3600",
         "sha256:50313adddde6",
@@ -83,11 +91,14 @@ def test_no_spelling_of_a_known_key_passes(key: bytes, before: str, after: str) 
 
 
 def test_a_value_under_the_name_of_a_secret_is_taken_out() -> None:
-    found = Redactor().value({"token": "abc", "tokens_left": "3", "n": 1})
-    assert found == {"token": SHOWN, "tokens_left": "3", "n": 1}
+    found = Redactor().value({"token": "abc", "tokens_left": "3", "n": 1, "passwords": ["a", 1]})
+    assert found == {"token": SHOWN, "tokens_left": "3", "n": 1, "passwords": [SHOWN, 1]}
 
 
 def test_a_long_text_takes_no_long_time() -> None:
     """Each form is bounded: a text of a hundred thousand letters is one pass, not its square."""
     text = "token" * 20_000
     assert Redactor(["x" * 40]).text(text) == text
+    for part in ("--token", "--a-", "cookie ", "authorization\\", 'password="\\'):
+        long = part * 20_000
+        assert Redactor().text(long)
