@@ -103,8 +103,8 @@ class Rollback(Section):
 
     enabled: bool = switch(
         True,
-        "Whether a committed upgrade keeps its old version and can be taken back. Off: no point is "
-        "kept and `rollback` refuses; an upgrade in flight can still go back",
+        "Whether a committed upgrade can be taken back. Off: `rollback` refuses, though old "
+        "versions are kept as ever until `gc`; an upgrade in flight can still go back",
         variables="NOODLE_ROLLBACK_ENABLED",
         twin="rollback.enabled",
         reader="noodle_engine.execute.operations",

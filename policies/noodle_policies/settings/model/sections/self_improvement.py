@@ -56,7 +56,7 @@ class RuntimeUpgradeIntegration(Section):
     )
     rollback_enabled: bool = switch(
         True,
-        "Whether a committed upgrade keeps its old version and can be taken back",
+        "Whether a committed upgrade can be taken back; old versions are kept as ever",
         variables="NOODLE_ROLLBACK_ENABLED",
         twin="rollback.enabled",
     )
