@@ -292,11 +292,13 @@ class Noodle:
         """
         from noodle_engine.execute.timing.limits import DAY_MS
 
-        settings = self._settled().values
+        settled = self._settled()
+        settings = settled.values
+        wrong = () if settled.failure is None else settled.failure.problems
         with self._read("history") as (journal, world):
             if everything or settings is None:
                 rows, _ = reading.history(journal, None if everything else limit)
-                return HistoryView(rows)
+                return HistoryView(rows, settings_problems=wrong)
             index = settings.whole("runtime_upgrade_manager.max_upgrade_history")
             days = settings.whole("deployment.upgrade_integration.history_days")
             rows, cut = reading.history(

@@ -420,7 +420,8 @@ def test_with_broken_settings_only_going_forward_is_refused(
         assert noodle.rollback("web").state is State.COMMITTED
         assert site.has("web", "1.0.0")
         assert noodle.audit_verify().ok
-        assert noodle.history().upgrades
+        listed = noodle.history()
+        assert (bool(listed.upgrades), len(listed.settings_problems)) == (True, 2)
 
 
 def test_upgrades_that_are_switched_off_leave_the_way_back_open(site: Site) -> None:

@@ -68,6 +68,10 @@ def history(invocation: Invocation, limit: int, everything: bool) -> int:  # noq
     with opened(invocation) as noodle:
         view = noodle.history(limit=limit, everything=everything)
     invocation.answer(history_lines(invocation, view))
+    if view.settings_problems and not everything:
+        invocation.warn(
+            "the settings cannot be used, so none left any out; `noodle config validate` says why"
+        )
     invocation.document(view)
     return exits.DONE
 

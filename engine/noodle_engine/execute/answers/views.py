@@ -337,10 +337,14 @@ class HistoryRow:
 
 @dataclass(frozen=True, slots=True)
 class HistoryView:
-    """The answer of history. `hidden_by` is the setting that left older ones out."""
+    """The answer of history. `hidden_by` is the setting that left older ones out.
+
+    `settings_problems` says what is wrong with the settings: then none left any out.
+    """
 
     upgrades: tuple[HistoryRow, ...]
     hidden_by: str | None = None
+    settings_problems: tuple[str, ...] = ()
     format: int = FORMAT
 
 
