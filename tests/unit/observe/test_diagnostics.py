@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from noodle_engine import Noodle
 from noodle_engine.execute.failures import ComponentUnknown, SettingsRefused
 from noodle_engine.execute.observing.bundling import AUTOMATIC_MAX, make_bundle
 from noodle_engine.observe.diagnosis.bundle import TAIL_BYTES, tail_of
@@ -185,6 +186,11 @@ def test_a_failed_upgrade_leaves_a_bundle_where_that_is_wanted(site: Site) -> No
     parts = unpacked(folder / f"failed-{failed}.tar.gz")
     assert json.loads(parts["analysis.json"])[0]["upgrade"] == failed
     assert "bundle.made" in [line["event"] for line in taken(web)]
+    off = [("diagnostics.enabled", "false")]  # rule D, for what the journal keeps of settings
+    with Noodle.open(web.path, options=off) as noodle:
+        without = noodle.apply(["web@1.1.0"])
+    assert without is not None
+    assert f"failed-{without.upgrade}.tar.gz" not in {one.name for one in folder.iterdir()}
     good = upgrade(web, "web@1.0.0")
     assert f"failed-{good}.tar.gz" not in {one.name for one in folder.iterdir()}
 

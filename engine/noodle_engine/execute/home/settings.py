@@ -47,6 +47,7 @@ __all__ = [
     "settings_of",
     "settle",
     "settled_from",
+    "with_inert",
 ]
 
 CACHE_BYTES_MAX: Final = 1 << 20
@@ -158,9 +159,20 @@ def _values_of(home: Home, inputs: Inputs) -> Values:
 def settings_from_journal(values: Mapping[str, Any]) -> Values:
     """The settings that an upgrade was requested under.
 
-    A key that an older version did not write down has its default.
+    A key that an older version did not write down has its default. Which keys have no effect
+    the journal does not say: see `with_inert`.
     """
     return Values(_Completed(values))
+
+
+def with_inert(values: Values) -> Values:
+    """Settings of the journal, with the keys that have no effect because a switch is off."""
+    from noodle_policies.settings.checks import dependencies  # noqa: PLC0415 - the model
+    from noodle_policies.settings.model.catalogue import catalogue  # noqa: PLC0415
+
+    known = {key: values.by_key[key] for key in catalogue().keys}
+    inert, _ = dependencies(known, lambda _key: 0, frozenset())
+    return replace(values, inert=inert)
 
 
 class _Completed(Mapping[str, Any]):

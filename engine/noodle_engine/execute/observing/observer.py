@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from noodle_engine.execute.failures import SettingsRefused
 from noodle_engine.execute.home.layout import Home
 from noodle_engine.execute.home.opening import settle
-from noodle_engine.execute.home.settings import Options, Settled, settings_from_journal
+from noodle_engine.execute.home.settings import Options, Settled, settings_from_journal, with_inert
 from noodle_engine.execute.keys.finding import master_key_of
 from noodle_engine.execute.observing.records import MEANT, audit_line, log_line
 from noodle_engine.execute.recording import Heard
@@ -171,6 +171,9 @@ class Observer:
     def _diagnose(self, upgrade: str) -> None:
         """Make a bundle of a failed upgrade, beside everything, where the settings want it."""
         settings = self._under.get(upgrade, self.values)
+        if not settings.switch("diagnostics.troubleshooting.auto_diagnosis"):
+            return
+        settings = with_inert(settings)
         if not settings.acts("diagnostics.troubleshooting.auto_diagnosis"):
             return
         thread = threading.Thread(
