@@ -19,8 +19,8 @@ class LogUnwritable(NoodleError):
         super().__init__(
             problem=f"the log {path} cannot be written",
             cause=cause,
-            remedy="make its folder, or let this user write it; or take debug.log_file out of "
-            "the settings: then the log is in the home",
+            remedy="name another file, make its folder, or let this user write it; or take "
+            "debug.log_file out of the settings: then the log is in the home",
             data={"path": path},
         )
 

@@ -52,6 +52,9 @@ def opened_log(options: LogOptions, folder: Path) -> tuple[LineFile | None, LogU
             path, bytes_max=options.bytes_max, rotate=options.rotate, full=_full_line(options)
         )
         try:
+            refused = _in_the_home(path, folder)
+            if refused is not None:
+                raise OSError(errno.EINVAL, refused)
             made.open()
         except OSError as error:
             linked = error.errno == errno.ELOOP
@@ -62,9 +65,31 @@ def opened_log(options: LogOptions, folder: Path) -> tuple[LineFile | None, LogU
     return None, failure
 
 
+_AUDIT: Final = "audit"
+"""What the files of the audit log begin with, in the same folder."""
+
+
+def _in_the_home(path: Path, folder: Path) -> str | None:
+    """Why the log must not be there, if it is among a home's own files, by whatever way.
+
+    A line behind a key, or a journal that is put aside as a full log, would be the end of the
+    home. Its logs are in `folder`, and nowhere else in it.
+    """
+    logs = os.path.realpath(folder)
+    parent = os.path.realpath(path.parent)
+    if f"{parent}/".startswith(f"{logs}/"):
+        ours = parent == logs and path.name.startswith(_AUDIT)
+        return "it is the audit log" if ours else None
+    home = os.path.dirname(logs)  # noqa: PTH120 - a text
+    return "it is among the home's own files" if f"{parent}/".startswith(f"{home}/") else None
+
+
 def log_place(options: LogOptions, folder: Path) -> tuple[Path, str | None]:
     """Where the log is or will be, and why it is not where the options say. Opens nothing."""
     path = options.path
+    refused = _in_the_home(path, folder)
+    if refused is not None:
+        return folder / FALLBACK_NAME, refused
     found: os.stat_result | None = None
     with suppress(OSError):
         found = path.lstat()

@@ -172,15 +172,31 @@ def test_what_is_said_of_a_logs_place_is_what_opening_it_finds(tmp_path: Path) -
     (tmp_path / "lost").symlink_to(tmp_path / "nowhere")
     (tmp_path / "second").hardlink_to(tmp_path / "twin")
     told = {}
-    for name in ("plain", "new", "folder", "link", "lost", "second", "absent/log"):
+    logs = tmp_path / "home" / "logs"
+    logs.mkdir(parents=True)
+    (tmp_path / "way").symlink_to("home")
+    ours = ["home/journal.db", "way/keys/master.key", "way/logs/audit.log", "home/new"]
+    others = ["plain", "new", "folder", "link", "lost", "second", "absent/log"]
+    for name in (*others, *ours, "home/logs/mine"):
         wanted = replace(
             log_options(settings_from_journal({}), {}), path=tmp_path / name, by_hand=True
         )
-        _, wrong = log_place(wanted, tmp_path)
-        _, failure = opened_log(wanted, tmp_path)
+        _, wrong = log_place(wanted, logs)
+        _, failure = opened_log(wanted, logs)
         assert (wrong is None) == (failure is None), name
         told[name] = wrong
-    assert [name for name, wrong in told.items() if wrong is None] == ["plain", "new"]
+    assert [name for name, wrong in told.items() if wrong is None] == [
+        "plain",
+        "new",
+        "home/logs/mine",
+    ]
+    assert [told[name] for name in ours] == [
+        "it is among the home's own files",
+        "it is among the home's own files",
+        "it is the audit log",
+        "it is among the home's own files",
+    ]
+    assert [one.name for one in (tmp_path / "home").iterdir()] == ["logs"]
     assert told["link"] == told["lost"] == "it is a link"
 
 
