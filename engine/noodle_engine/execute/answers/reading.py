@@ -454,12 +454,12 @@ def history(
     rows: list[HistoryRow] = []
     waited_for = set(unfinished)
     cut: str | None = None
+    finished = 0
     for record in journal.read_back(journal.size, Kind.UPGRADE_REQUESTED):
         if (limit is not None and len(rows) >= limit) or (cut is not None and not waited_for):
             break
         name = str(record.body["upgrade"])
         if name not in waited_for and cut is None:
-            finished = sum(row.ended_ms is not None for row in rows)
             if since_ms is not None and record.at_ns // 1_000_000 < since_ms:
                 cut = "deployment.upgrade_integration.history_days"
             elif finished_max is not None and finished >= finished_max:
@@ -469,7 +469,9 @@ def history(
         waited_for.discard(name)
         upgrade = _from_records(journal.read_run(name))
         if upgrade is not None:
-            rows.append(_history_row(upgrade))
+            row = _history_row(upgrade)
+            finished += row.ended_ms is not None
+            rows.append(row)
     return tuple(rows), cut
 
 
