@@ -161,8 +161,9 @@ def _of_file(file: FileRead, rank: int, problems: list[Problem]) -> Iterator[Sou
     try:
         content = read_json(file.raw)
     except JsonRefused as refused:
-        place = f"{file.path}:{refused.place}"
-        problems.append(Problem(ProblemKind.SYNTAX, place, None, refused.text))
+        for one in (refused, *refused.more):
+            place = f"{file.path}:{one.place}"
+            problems.append(Problem(ProblemKind.SYNTAX, place, None, one.text))
         return
     if not isinstance(content, dict):
         text = f"it holds {shown(content)}; an object is wanted"

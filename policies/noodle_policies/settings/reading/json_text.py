@@ -20,6 +20,8 @@ __all__ = ["DEPTH_MAX", "JsonRefused", "Place", "places_in", "read_json"]
 DEPTH_MAX: Final = 32
 """No setting lies as deep as this."""
 DIGITS_MAX: Final = 400
+TWICE_MAX: Final = 50
+"""How many names that stand twice are told; a file may have thousands."""
 _BLANKS: Final = re.compile(r"[ \t\r\n]*")
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _TEXT: Final = re.compile(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"')
@@ -40,11 +42,15 @@ class Place:
 
 
 class JsonRefused(ValueError):
-    """A text is not JSON, or none that settings can be. `place` says where."""
+    """A text is not JSON, or none that settings can be. `place` says where.
+
+    A name that stands twice does not end the reading: `more` are the refusals after the first.
+    """
 
     def __init__(self, text: str, place: Place) -> None:
         self.text = text
         self.place = place
+        self.more: tuple[JsonRefused, ...] = ()
         super().__init__(f"{place}: {text}")
 
 
@@ -156,8 +162,20 @@ class _Reader:
         self.text = text
         self.at = 0
         self.places: dict[tuple[str | int, ...], Place] = {}
+        self._twice: list[JsonRefused] = []
 
     def whole(self) -> None:
+        """Read all of it. Raises JsonRefused."""
+        try:
+            self._whole()
+        except JsonRefused as refused:
+            self._twice.append(refused)
+        if self._twice:
+            first, *more = self._twice
+            first.more = tuple(more)
+            raise first
+
+    def _whole(self) -> None:
         self._skip()
         if self.at == len(self.text):
             self._fail("it is empty; an object is wanted, at least {}")
@@ -196,8 +214,10 @@ class _Reader:
             name = self._string()
             place = _place(self.text, at)
             if name in known:
-                self._fail(f'"{name}" stands twice, the first time at {known[name]}', at)
-            known[name] = place
+                text = f'"{name}" stands twice, the first time at {known[name]}'
+                if len(self._twice) < TWICE_MAX:
+                    self._twice.append(JsonRefused(text, place))
+            known.setdefault(name, place)
             self.places[(*way, name)] = place
             self._skip()
             if self.text[self.at : self.at + 1] != ":":

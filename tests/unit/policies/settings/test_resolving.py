@@ -388,6 +388,14 @@ def test_what_is_no_file_or_too_large_is_refused_unread(tmp_path: Path) -> None:
     assert len(problems_of([tmp_path])) == 3
 
 
+def test_all_names_that_stand_twice_are_told_and_what_ends_the_text_too(tmp_path: Path) -> None:
+    text = '{"debug": {"enabled": true, "enabled": false},\n"debug": {},\n"debug": {},\n// no\n}'
+    found = problems_of([write(tmp_path, "noodle.json", text)])
+    places = [one.place.partition("noodle.json:")[2] for one in found]
+    assert places == ["1:29", "2:1", "3:1", "4:1"]
+    assert all("twice, the first time at 1:" in one.text for one in found[:3])
+
+
 def test_a_link_to_nothing_does_not_mean_the_defaults(tmp_path: Path) -> None:
     (tmp_path / "noodle.json").symlink_to("absent")
     (problem,) = problems_of([tmp_path])
