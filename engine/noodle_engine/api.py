@@ -48,6 +48,7 @@ from noodle_engine.execute.failures import (
     HolderSilent,
     HomeHeld,
     NothingInstalled,
+    UpgradesDisabled,
     WaitInterrupted,
 )
 from noodle_engine.execute.home.layout import Home, find_home, machine_id
@@ -526,7 +527,12 @@ class Noodle:
 
         with self._planning(), self._read("plan") as (journal, world):
             planned = self._planner(journal, world, take_over=take_over).forward(wanted, remove)
-        return plan_view(planned)
+        view = plan_view(planned)
+        values = self._settled().values
+        if view.changes and values and not values.switch("runtime_upgrade.enabled"):
+            off = UpgradesDisabled()
+            return replace(view, not_now=f"{off.problem}; {off.remedy}")
+        return view
 
     def plan_back(self, name: str, *, to: str | None = None) -> PlanView:
         """Plan the way back to a kept old version. Changes nothing."""

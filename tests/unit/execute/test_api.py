@@ -431,6 +431,8 @@ def test_upgrades_that_are_switched_off_leave_the_way_back_open(site: Site) -> N
         noodle.apply(["web@1.0.0"])
         noodle.apply(["web@1.1.0"])
         site.settings('{"runtime_upgrade": {"enabled": false}}')
+        not_now = noodle.plan([], remove=["web"]).not_now
+        assert str(not_now).startswith("upgrades are switched off; set it to true")
         with pytest.raises(UpgradesDisabled):
             noodle.apply([], remove=["web"])
         assert noodle.rollback("web").state is State.COMMITTED

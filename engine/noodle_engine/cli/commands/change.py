@@ -82,8 +82,9 @@ def plan(
             noodle.save_plan(view.plan, out)
     show_plan(invocation, view, asked=True, everything=everything)
     if view.plan is not None:
-        how = _how(wanted, remove, out)
-        invocation.say(invocation.command(f"next: `noodle apply {clean(how)}` does it"))
+        how = f"`noodle apply {clean(_how(wanted, remove, out))}`"
+        does = "does it" if view.not_now is None else f"is refused now: {view.not_now}"
+        invocation.say(invocation.command(f"next: {how} {does}"))
     invocation.document(view)
     return exits.PENDING if detailed_exitcode and view.changes else exits.DONE
 

@@ -266,7 +266,7 @@ class PlanView:
     """The answer of plan: nothing to do, or the plan, its hash and what it changes.
 
     `differences` are at most DIFFERENCES_MAX; `left_out` counts the others. A plan
-    file has none of them.
+    file has none of them. `not_now` says why `apply` refuses as long as the settings are so.
     """
 
     changes: bool
@@ -275,6 +275,7 @@ class PlanView:
     already: tuple[str, ...] = ()
     differences: tuple[Difference, ...] = ()
     left_out: int = 0
+    not_now: str | None = None
     format: int = FORMAT
 
 
