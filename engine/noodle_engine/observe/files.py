@@ -23,7 +23,7 @@ from typing import Final
 from noodle_engine.disk.failures import DiskError
 from noodle_engine.disk.names import shift_aside
 
-__all__ = ["FILES_KEPT", "FULL", "LINE_BYTES_MAX", "LineFile", "no_log"]
+__all__ = ["DEVICES", "FILES_KEPT", "FULL", "LINE_BYTES_MAX", "LineFile", "no_log"]
 
 FILES_KEPT: Final = 5
 """How many full logs are kept beside the one that is written."""
@@ -31,7 +31,7 @@ LINE_BYTES_MAX: Final = 64 * 1024
 """A longer line is cut before it gets here."""
 FULL: Final = "log.full"
 """The name of the event that a full log ends with."""
-_DEVICES: Final = (Path("/dev"), Path("/dev/fd"), Path("/dev/pts"))
+DEVICES: Final = (Path("/dev"), Path("/dev/fd"), Path("/dev/pts"))
 """Where links lead to terminals and pipes, and only root makes any."""
 _MODE: Final = 0o600
 _TAIL_BYTES: Final = 1024
@@ -43,7 +43,7 @@ def no_log(path: Path, found: os.stat_result) -> str | None:
     Whoever owns the folder must not lead root's lines into a file of root's.
     """
     mode = found.st_mode
-    if stat.S_ISLNK(mode) and path.parent not in _DEVICES:
+    if stat.S_ISLNK(mode) and path.parent not in DEVICES:
         return "it is a link"
     if stat.S_ISDIR(mode):
         return "it is a folder"
@@ -84,14 +84,15 @@ class LineFile:
         self._plain = True
 
     def open(self) -> None:
-        """Open the file, or make it (0600). Raises OSError; no folder is made.
+        """Open the file, or make it (0600). Raises OSError; no folder is made, and no device.
 
         A terminal or a pipe is opened without ever waiting for its reader.
         """
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-        if self.path.parent not in _DEVICES:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+        device = self.path.parent in DEVICES
+        if not device:
             # Whoever owns the folder must not lead root's lines into a file of root's.
-            flags |= os.O_NOFOLLOW
+            flags |= os.O_CREAT | os.O_NOFOLLOW
         descriptor = os.open(self.path, flags, _MODE)
         found = os.fstat(descriptor)
         wrong = no_log(self.path, found)
@@ -99,7 +100,8 @@ class LineFile:
             os.close(descriptor)
             raise OSError(errno.EINVAL, wrong)
         self.close()
-        self._descriptor, self._plain = descriptor, stat.S_ISREG(found.st_mode)
+        # What /dev/stderr leads to may be a file. It is not ours to give another name.
+        self._descriptor, self._plain = descriptor, stat.S_ISREG(found.st_mode) and not device
         if self._plain and found.st_size == 0 and found.st_uid == 0:
             self._give_to_owner()
 

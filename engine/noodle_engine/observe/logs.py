@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from noodle_engine.observe.failures import LogUnwritable
-from noodle_engine.observe.files import FULL, LineFile, no_log
+from noodle_engine.observe.files import DEVICES, FULL, LineFile, no_log
 from noodle_engine.observe.levels import Level
 from noodle_engine.observe.lines import Line, as_json, as_text
 from noodle_engine.observe.options import FALLBACK_NAME, LogOptions
@@ -97,6 +97,8 @@ def log_place(options: LogOptions, folder: Path) -> tuple[Path, str | None]:
         refused = no_log(path, found)
         wrong = refused or "this user may not write it"
         usable = refused is None and os.access(path, os.W_OK)
+    elif path.parent in DEVICES:
+        wrong, usable = "there is no such device", False
     else:
         there = os.path.isdir(path.parent)  # noqa: PTH112 - raises nothing
         wrong = "this user may not write its folder" if there else "its folder is not there"

@@ -123,6 +123,22 @@ def test_what_is_no_file_is_an_error_at_once(tmp_path: Path, what: str) -> None:
     assert other.read_bytes() == b""
 
 
+def test_a_file_behind_a_device_is_written_and_never_put_aside(tmp_path: Path) -> None:
+    """As /dev/stderr is where somebody leads it into a file. No device is made, either."""
+    into = os.open(tmp_path / "out", os.O_WRONLY | os.O_CREAT)
+    try:
+        file = opened(Path(f"/dev/fd/{into}"), len(LINE))
+        assert file.write(LINE)
+        assert file.write(LINE)
+        file.close()
+    finally:
+        os.close(into)
+    assert (tmp_path / "out").read_bytes() == LINE * 2
+    assert [one.name for one in tmp_path.iterdir()] == ["out"]
+    with pytest.raises(FileNotFoundError):
+        opened(Path("/dev/fd/100000"), 10)
+
+
 def test_nobody_waits_for_a_pipe_that_nobody_reads(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
