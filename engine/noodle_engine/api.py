@@ -28,6 +28,7 @@ from noodle_engine.execute.answers.views import (
     AuditEntry,
     AuditVerdict,
     CollectedView,
+    CompactedView,
     ComponentsView,
     DiffView,
     HistoryView,
@@ -84,6 +85,8 @@ if TYPE_CHECKING:
 __all__ = ["Noodle", "UpgradeEvent", "Waiting"]
 
 IDLE_S = 1.0
+SHRED_S = 3600.0
+"""How often a process that stays looks for records that are over."""
 HOLDER_WAIT_S_MAX = 3.0
 """How long a holder may take from its lock to its socket, or the other way round."""
 HOLDER_POLL_S = 0.05
@@ -386,7 +389,7 @@ class Noodle:
         return PointsView(rows, sum(row.size_bytes or 0 for row in rows))
 
     def collect(self, *, dry_run: bool = False) -> CollectedView:
-        """Drop the kept old versions that the settings no longer keep.
+        """Drop the kept old versions that the settings no longer keep, and shred what is over.
 
         Never the newest of a component, nor one of a component that an open
         upgrade has. With `dry_run` nothing is changed: it says what would go.
@@ -400,17 +403,25 @@ class Noodle:
 
     def _collectable(self) -> CollectedView:
         from noodle_engine.execute.retention import expired, point_row
+        from noodle_engine.execute.shredding import to_shred
 
         settings = self._settled().must()
-        with self._read("collect") as (_, world):
+        with self._read("collect") as (journal, world):
             gone = expired(
                 world,
                 points_max=settings.whole("runtime_upgrade.rollback.max_rollback_points"),
                 days_max=settings.whole("runtime_upgrade.rollback.rollback_retention_days"),
                 now_ms=time.time_ns() // 1_000_000,
             )
+            days = settings.whole("security.audit_logging.log_retention_days")
+            over = to_shred(journal, world.upgrades, now_ns=time.time_ns(), days=days)
         rows = tuple(point_row(point) for point in gone)
-        return CollectedView(rows, sum(row.own_bytes or 0 for row in rows), dry_run=True)
+        return CollectedView(
+            rows,
+            sum(row.own_bytes or 0 for row in rows),
+            shredded_records=sum(span.last - span.first + 1 for span in over),
+            dry_run=True,
+        )
 
     def _ask_collect(self) -> CollectedView:
         from noodle_engine.execute.home.holder import client_of
@@ -958,6 +969,22 @@ class Noodle:
 
     # -- the journal and the process --------------------------------------
 
+    def compact(self) -> CompactedView:
+        """Replace records that are shredded by their hashes, and give the space back.
+
+        Through whoever holds the home. Raises JournalFull where there is no room to write the
+        journal anew; the rows are compacted all the same.
+        """
+        return self._here_or_there(
+            lambda holder: holder.operations.compact(actor=self._actor), self._ask_compact
+        )
+
+    def _ask_compact(self) -> CompactedView:
+        from noodle_engine.execute.home.holder import client_of
+
+        answer = client_of(self._home).ask("compact", {"actor": self._actor})
+        return decode(CompactedView, answer["compacted"])
+
     def backup(self, destination: Path) -> None:
         """Copy the journal, beside whoever writes, into a new file."""
         from noodle_journal import backup
@@ -1008,6 +1035,14 @@ class Noodle:
             raise HomeHeld(str(self._home.path), lock_holder(self._home.lock_file))
         self._note("journal.taken_over", f"the journal is written on {machine_id()}", {})
 
+    @staticmethod
+    def _shred(holder: Holder, tell: Callable[[str], None]) -> None:
+        """Shred what is over; what keeps it from that is told, and stops nothing else."""
+        try:
+            holder.operations.shred()
+        except NoodleError as failure:
+            tell(f"records that are over were not shredded: {failure.problem}; {failure.remedy}")
+
     def _examiner(self, holder: Holder) -> Examiner:
         """Who examines this home now and then, as the settings in force say."""
         from noodle_engine.execute.home.checkup import examine_home
@@ -1054,6 +1089,7 @@ class Noodle:
         if holder is None:
             raise HomeHeld(str(self._home.path), lock_holder(self._home.lock_file))
         unlisten = holder.engine.listen(_telling_settings(changed))
+        shred_at = time.monotonic()
         try:
             failure = holder.operations.reloading.look().failure
             if failure is not None:
@@ -1069,6 +1105,9 @@ class Noodle:
                     holder.operations.reloading.look()
                 holder.engine.journal.checkpoint_idle()
                 examiner.tick()
+                if time.monotonic() >= shred_at:
+                    shred_at = time.monotonic() + SHRED_S
+                    self._shred(holder, changed)
             examiner.close()
         finally:
             unlisten()

@@ -434,6 +434,21 @@ class KeyInvalid(JournalError):
         )
 
 
+class NothingToShred(JournalError):
+    """Epochs were to be shredded, and there are none of those."""
+
+    code: ClassVar[str] = "nothing_to_shred"
+    exit_code: ClassVar[int] = EXIT_REFUSED
+
+    def __init__(self) -> None:
+        super().__init__(
+            problem="there is no epoch to shred",
+            cause="they are shredded already, or the last one, which is in use",
+            remedy="`noodle key show` names the last epoch; earlier ones can be shredded",
+            data={},
+        )
+
+
 class KeySourceFailed(JournalError):
     """The keyring or key service that keeps the master key does not give it."""
 

@@ -40,6 +40,7 @@ from noodle_journal.format.records import Kind, NewRecord, Record
 from noodle_journal.keys.ring import KeyRing
 from noodle_journal.opening import Loaded, Log, Tail, open_store
 from noodle_journal.reader import Reader
+from noodle_journal.shredding import EpochSpan
 from noodle_journal.storage.database import Connection, StoreMalformed
 from noodle_journal.storage.identity import Identity
 from noodle_journal.storage.keystore import Keystore
@@ -264,6 +265,66 @@ class Journal:
         finally:
             self._give_turn()
         self._commit_one(Waiting(items=[], going_back=False, head=True))
+
+    # -- shredding -------------------------------------------------------
+
+    @property
+    def shredded(self) -> int:
+        """The last epoch that is shredded; 0 for none. All before it are as well."""
+        return self._writer.shredded
+
+    @property
+    def first_readable(self) -> int:
+        """The number of the first record that is not shredded."""
+        return self._log.first_readable()
+
+    def spans(self) -> Sequence[EpochSpan]:
+        """The ended epochs that are not shredded, oldest first. Raises: JournalDamaged."""
+        return self._log.spans(self._writer.shredded)
+
+    def first_of(self, run: str) -> int | None:
+        """The number of an upgrade's first record."""
+        return self._log.first_of(run)
+
+    def shred(self, up_to: int, rule: str) -> None:
+        """Make every record of the epochs up to that number unreadable, for good.
+
+        The caller says by which rule, and that nothing alive needs them. Signed records order
+        it, then their keys are deleted; where encryption was off, the rows are compacted. The
+        tree goes on proving what they were. Begins a new epoch. After a failure or a kill
+        nothing is shredded, or opening the journal ends it.
+
+        Raises: NothingToShred, and as `append`.
+        """
+        self._take_turn()
+        try:
+            items = self._writer.shred_next(up_to, rule)
+        finally:
+            self._give_turn()
+        self._commit_one(Waiting(items=items, going_back=False, head=True))
+        self._take_turn()
+        try:
+            self._writer.shredding_ordered()
+        finally:
+            self._give_turn()
+        self._commit_one(Waiting(items=[], going_back=False, head=True))
+
+    def compact(self) -> int:
+        """Replace what is shredded by its hashes, and give the space back; how many rows.
+
+        Whoever appends meanwhile waits for some thousand rows at most, and for the end, when
+        the file is written anew, which needs as much free space as the journal has. Without
+        that the rows are compacted, and JournalFull is raised.
+
+        Raises: LeaseLost, JournalFull, JournalIoError, JournalBusy, JournalDamaged.
+        """
+        self._take_turn()
+        try:
+            done = self._writer.compact()
+            self._writer.vacuum()
+        finally:
+            self._give_turn()
+        return done
 
     def checkpoint_idle(self) -> bool:
         """Move the write-ahead log into the file if nobody waits; whether it did.

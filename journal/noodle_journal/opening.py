@@ -33,6 +33,7 @@ from noodle_journal.format.merkle import Frontier
 from noodle_journal.format.records import NO_LEAF, Kind, Record, Row
 from noodle_journal.keys import os_failure
 from noodle_journal.keys.ring import KeyRing
+from noodle_journal.shredding import SHREDDED, EpochSpan, ordered, spans
 from noodle_journal.soundness import check_tail_rows, checked_header, decode_row, epoch_clear
 from noodle_journal.storage import rows
 from noodle_journal.storage.database import (
@@ -190,8 +191,11 @@ class Log:
         return decode_row(row, log_id=self.log_id, keys=keys, tagger=self.ring.tagger)
 
     def read(self, start: int = 1, stop: int | None = None) -> Iterator[Record]:
-        """Records with start <= seq < stop, in order; those there when each batch is read."""
-        at = max(start, 1)
+        """Records with start <= seq < stop, in order; those there when each batch is read.
+
+        What is shredded is left out: it begins at `first_readable`.
+        """
+        at = max(start, self.first_readable())
         end = SEQ_END if stop is None else stop
         while at < end:
             with self._lock, reading(self.path, at):
@@ -205,9 +209,9 @@ class Log:
                 return
 
     def read_run(self, run: str) -> Iterator[Record]:
-        """The records of one upgrade, in order, by its tag."""
+        """The records of one upgrade, in order, by its tag; without what is shredded."""
         tag = self.ring.tagger.tag(run)
-        at = 1
+        at = self.first_readable()
         while True:
             with self._lock, reading(self.path, at):
                 found = rows.rows_tagged(self.connection, tag, at, ROWS_FETCHED_MAX)
@@ -221,14 +225,16 @@ class Log:
             at = found[-1].seq + 1
 
     def read_back(self, limit: int, kind: Kind | None = None) -> Iterator[Record]:
-        """The last `limit` records, newest first; of one kind, or of all."""
-        before, left = SEQ_END, limit
+        """The last `limit` records, newest first; of one kind, or of all; none that is shredded."""
+        before, left, first = SEQ_END, limit, self.first_readable()
         while left > 0:
             with self._lock, reading(self.path, before):
                 found = rows.rows_back(self.connection, before, min(left, ROWS_FETCHED_MAX), kind)
             if not found:
                 return
             for row in found:
+                if row.seq < first:
+                    return
                 yield self.record(row)
             before, left = found[-1].seq, left - len(found)
 
@@ -265,6 +271,41 @@ class Log:
                 seq=tail.epoch_seq, kind=DamageKind.MISSING, problem="the epoch's record is gone"
             )
         return self.record(row).body
+
+    def shredded(self, tail: Tail) -> int:
+        """The last epoch that is ordered to be shredded; 0 for none.
+
+        The last epoch's record says it, and what the tail orders beyond that: between the two
+        nothing is ordered, for an epoch begins as soon as something was shredded.
+
+        Raises: as `record`.
+        """
+        if tail.size == 0:
+            return 0
+        said = self.identity_body(tail).get(SHREDDED, 0)
+        known = said if isinstance(said, int) else 0
+        return max([known, *(one.epoch for one in ordered(tail.rows, log_id=self.log_id))])
+
+    def first_readable(self) -> int:
+        """The number of the first record that is not shredded. Raises: as `tail`."""
+        connection = self.connection
+        with self._lock, reading(self.path, 1):
+            if self.ring.keystore.first_data_epoch() <= 1:
+                return 1  # no key is gone
+        after = self.shredded(self.tail())
+        with self._lock, reading(self.path, 1):
+            row = next(rows.epochs(connection, after=after), None)
+        return 1 if row is None else row.seq
+
+    def spans(self, after: int) -> list[EpochSpan]:
+        """The ended epochs after that number, oldest first. Raises: JournalDamaged."""
+        with self._lock, reading(self.path, 1):
+            return list(spans(self.connection, log_id=self.log_id, after=after))
+
+    def first_of(self, run: str) -> int | None:
+        """The number of an upgrade's first record."""
+        with self._lock, reading(self.path, 1):
+            return rows.first_tagged(self.connection, self.ring.tagger.tag(run))
 
     def given_up(self) -> list[tuple[int, int]]:
         """Sizes of heads given up by take-overs: from (excluded) and to (included)."""

@@ -5,7 +5,7 @@ Owns a journal opened for reading. Never writes, opens no epoch, takes no lock.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
@@ -15,6 +15,7 @@ from noodle_journal.format.checkpoints import Checkpoint
 from noodle_journal.format.records import Kind, Record
 from noodle_journal.keys.ring import KeyRing
 from noodle_journal.opening import Loaded, Log, open_store
+from noodle_journal.shredding import EpochSpan
 from noodle_journal.storage.keystore import Keystore
 
 _LOOKS_MAX: Final = 1_000
@@ -115,6 +116,20 @@ class Reader:
         plain = tail.checkpoint is not None and tail.checkpoint.plain
         records = tail.size - tail.epoch_seq + 1 if tail.size else 0
         return Epoch(tail.epoch, tail.epoch_at_ns, records, plain)
+
+    @property
+    def first_readable(self) -> int:
+        """The number of the first record that is not shredded, as of now."""
+        return self._log.first_readable()
+
+    def spans(self) -> Sequence[EpochSpan]:
+        """The ended epochs that are not shredded, oldest first."""
+        tail = self._log.tail()
+        return self._log.spans(self._log.shredded(tail))
+
+    def first_of(self, run: str) -> int | None:
+        """The number of an upgrade's first record."""
+        return self._log.first_of(run)
 
     def load(self) -> Loaded:
         """The last state and the records after it, as of one moment."""

@@ -42,6 +42,13 @@ from noodle_journal.format.sealing import Sealing
 from noodle_journal.keys import KEY_ID_BYTES, KeyPurpose, NotUnwrapped
 from noodle_journal.keys.ring import KeyRing, LogKey, keys_of
 from noodle_journal.opening import Log, Tail, open_store
+from noodle_journal.shredding import (
+    COMPACTED_MAX,
+    SHREDDED,
+    compact_rows,
+    ordered,
+    retention_items,
+)
 from noodle_journal.storage import rows
 from noodle_journal.storage.database import (
     Connection,
@@ -102,6 +109,8 @@ class Writer:
         self._prepared: _NewEpoch | None = None  # key stored, record not yet
         self._rotation_due = False
         self._log_key_due = False
+        self._shredded = 0  # the last epoch that is ordered to be shredded
+        self._shredding = 0  # the last one that is about to be
         self._epoch_start_ns = 0
         self._epoch_first_seq = 0
         self._epoch = 0
@@ -136,6 +145,8 @@ class Writer:
         elif not self._adopting:
             self._delete_unnamed_keys(tail)
         self._raise_fence(tail)
+        self._shredded = self._log.shredded(tail)
+        self.finish_shredding(also_plain=bool(list(ordered(tail.rows, log_id=self._log.log_id))))
         last = self._ring.keystore.last_head()
         if self.checkpoint is not None and (last is None or last.size < self.checkpoint.size):
             self._keep_head(self.checkpoint)
@@ -202,6 +213,76 @@ class Writer:
         finally:
             rolled_back(connection)
         self.fence = fence
+
+    # -- shredding -------------------------------------------------------
+
+    @property
+    def shredded(self) -> int:
+        """The last epoch that is ordered to be shredded."""
+        return self._shredded
+
+    def shred_next(self, up_to: int, rule: str) -> list[Ready]:
+        """What orders the ended epochs up to that number to be shredded, to be committed.
+
+        Raises: NothingToShred, JournalDamaged.
+        """
+        found = [one for one in self._log.spans(self._shredded) if one.number <= up_to]
+        items = retention_items(found, rule)
+        self._shredding = found[-1].number
+        return items
+
+    def shredding_ordered(self) -> None:
+        """The order is durable: carry it out, and let an epoch begin that says so."""
+        self._shredded = self._shredding
+        self.finish_shredding(also_plain=True)
+        self._rotation_due = True
+
+    def finish_shredding(self, *, also_plain: bool) -> None:
+        """Delete the keys that are ordered to go (X2), and compact what was never sealed.
+
+        Raises: JournalIoError, JournalBusy, KeystoreDamaged, LeaseLost; a later open ends it.
+        """
+        if not self._shredded:
+            return
+        self._ring.shred(self._shredded)
+        if also_plain:
+            for span in self._log.spans(0):
+                if span.plain and span.number <= self._shredded:
+                    self._compact(span.first, span.last)
+
+    def compact(self) -> int:
+        """Leave hashes of all that is shredded; how many rows that were. See `Journal.compact`."""
+        done = 0
+        for span in self._log.spans(0):
+            if span.number <= self._shredded:
+                done += self._compact(span.first, span.last)
+        return done
+
+    def _compact(self, first: int, last: int) -> int:
+        connection, done = self._connection, 0
+        try:
+            with translated(self._log.path):
+                for start in range(first, last + 1, COMPACTED_MAX):
+                    connection.execute("BEGIN IMMEDIATE")
+                    self._check_lease()
+                    done += compact_rows(connection, start, min(last, start + COMPACTED_MAX - 1))
+                    connection.execute("COMMIT")
+                if done:
+                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except StoreMalformed as exc:
+            raise damaged(seq=first, kind=DamageKind.STORE_DAMAGED, problem=str(exc)) from exc
+        finally:
+            rolled_back(connection)
+        return done
+
+    def vacuum(self) -> None:
+        """Give the space of what was compacted back to the file system.
+
+        Raises: JournalFull, JournalBusy, JournalIoError; the journal is whole all the same.
+        """
+        with translated(self._log.path):
+            self._connection.execute("VACUUM")
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     # -- committing ------------------------------------------------------
 
@@ -355,6 +436,8 @@ class Writer:
                 "adopted": self._adopting,
                 "identity": world.identity.to_json(),
             }
+            if self._shredded:
+                body[SHREDDED] = self._shredded
             items.append(own(Kind.KEY_EPOCH, body, encode_epoch(clear)))
         if opened is not None or self.tree.size - self._state_seq >= STATE_RECORDS_MAX:
             items.append(own(Kind.STATE, world.state()))

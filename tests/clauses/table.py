@@ -62,6 +62,7 @@ _OBEYED: Final[dict[str, str]] = {
     "encryption.key_source": f"{_HERE}::test_the_key_comes_from_where_the_settings_say",
     "encryption.enabled": f"{_HERE}::test_off_the_journal_is_legible_and_says_so",
     "encryption.data_at_rest_encryption": f"{_HERE}::test_off_the_journal_is_legible_and_says_so",
+    "security.audit_logging.log_retention_days": f"{_HERE}::test_the_journal_is_readable_so_long",
     "noodle.key_service": f"{_HERE}::test_the_key_service_is_the_one_that_is_named",
     "encryption.key_rotation_interval": f"{_HERE}::test_an_epoch_lasts_so_long",
     "performance.throttling.enabled": (

@@ -134,6 +134,28 @@ def raw_journal(site: Site) -> bytes:
     return b"".join(path.read_bytes() for path in sorted(site.path.glob("journal.db*")))
 
 
+def test_the_journal_is_readable_so_long(site: Site) -> None:
+    """Ten days old, in a session before the last: over after five days, and not after ninety."""
+    clock = Clock()
+    site.release("web", "1.0.0")
+    driven = Driven.open(site, clock)
+    driven.apply("web@1.0.0")
+    driven.close()
+    for _ in range(2):
+        clock.pass_ms(10 * DAY_MS)
+        driven = Driven.open(site, clock)
+        driven.engine.journal.rotate()
+        driven.close()
+    driven = Driven.open(site, clock)
+    try:
+        driven.engine.journal.rotate()
+        assert Operations(driven.engine, {}).shred() == 0
+        put(site, "security.audit_logging.log_retention_days", 5)
+        assert Operations(driven.engine, {}).shred() > 0
+    finally:
+        driven.close()
+
+
 def test_the_key_service_is_the_one_that_is_named(site: Site) -> None:
     put(site, "noodle.key_service", "another")
     with site.open() as noodle, pytest.raises(KeySourceFailed, match="another"):

@@ -63,7 +63,9 @@ COMMANDS: dict[str, Entry] = {
     ),
     "audit": Entry(_JOURNAL, "audit.group", "audit", "Verify, show, replay and prove the journal."),
     "key": Entry(_JOURNAL, "key", "key", "The journal's keys: look, rotate, rewrap, recover."),
-    "journal": Entry(_JOURNAL, "journal", "journal", "Back up, restore or take over the journal."),
+    "journal": Entry(
+        _JOURNAL, "journal", "journal", "Back up, restore, compact or take over the journal."
+    ),
     "config": Entry(
         _SETTINGS, "config.group", "config", "The settings: what they are, why, and their files."
     ),

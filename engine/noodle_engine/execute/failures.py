@@ -32,6 +32,7 @@ __all__ = [
     "PlanStale",
     "PointAbsent",
     "PointsFull",
+    "RecordsShredded",
     "RequestMalformed",
     "RequestRefused",
     "RollbackDisabled",
@@ -540,6 +541,20 @@ class HolderSilent(_Refused):
             cause=cause,
             remedy=f"wait for it, or look at it with `ps {holder or ''}`; nothing was changed",
             data={"home": home, "holder": holder},
+        )
+
+
+class RecordsShredded(_Refused):
+    """What is asked for was made unreadable, as the settings say."""
+
+    code: ClassVar[str] = "records_shredded"
+
+    def __init__(self, last: int) -> None:
+        super().__init__(
+            problem=f"records 1 to {last} cannot be read any more",
+            cause="they were shredded: security.audit_logging.log_retention_days is over",
+            remedy=f"ask for record {last + 1} or a later one",
+            data={"last": last},
         )
 
 

@@ -12,11 +12,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from noodle_engine.execute.answers import reading
-from noodle_engine.execute.answers.views import CollectedView, UpgradeView
+from noodle_engine.execute.answers.views import CollectedView, CompactedView, UpgradeView
 from noodle_engine.execute.answers.wording import sentence
 from noodle_engine.execute.engine import Engine, Heard
 from noodle_engine.execute.failures import (
@@ -35,6 +36,7 @@ from noodle_engine.execute.ids import new_upgrade_id
 from noodle_engine.execute.planning import check_whole, check_world, observed_root, planned_root
 from noodle_engine.execute.recording import StepProgress
 from noodle_engine.execute.retention import collect
+from noodle_engine.execute.shredding import shred
 from noodle_engine.machine.codec import JsonObject, decode, encode
 from noodle_engine.machine.failures import RecordUnreadable
 from noodle_engine.machine.plan import Plan
@@ -259,16 +261,35 @@ class Operations:
     def collect(self, *, actor: str) -> CollectedView:
         """Drop the kept old versions that the settings no longer keep. See `retention`.
 
-        What killed processes left that were adding releases goes too.
+        What killed processes left that were adding releases goes too, and so do records of
+        the journal that are over.
         """
         self._engine.releases.clear()
         settings = self._settled().must()
-        return collect(
+        collected = collect(
             self._engine,
             points_max=settings.whole("runtime_upgrade.rollback.max_rollback_points"),
             days_max=settings.whole("runtime_upgrade.rollback.rollback_retention_days"),
             actor=actor,
         )
+        return replace(collected, shredded_records=self.shred())
+
+    def shred(self) -> int:
+        """Make records unreadable that are over; how many. See `shredding`."""
+        days = self._settled().must().whole("security.audit_logging.log_retention_days")
+        return shred(self._engine, days=days)
+
+    @_refusals_told
+    def compact(self, *, actor: str) -> CompactedView:
+        """Replace what is shredded by its hashes. See `Journal.compact`."""
+        path = self._engine.home.path / "journal.db"
+        with self._engine.alone():
+            before = path.stat().st_size
+            done = self._engine.journal.compact()
+            freed = max(0, before - path.stat().st_size)
+            text = f"{done} shredded records are hashes now"
+            self._engine.append([Noted("journal.compacted", text, {})], actor=actor)
+        return CompactedView(done, freed)
 
     def view(self, upgrade: str) -> UpgradeView:
         """How an upgrade stands."""
@@ -359,6 +380,9 @@ class Operations:
             self._same_settings(arguments)
             actor = str(arguments.get("actor") or peer.name)
             return {"collected": encode(self.collect(actor=actor))}
+        if operation == "compact":
+            actor = str(arguments.get("actor") or peer.name)
+            return {"compacted": encode(self.compact(actor=actor))}
         since = self._engine.journal.size
         begin, wait, limit = self._asked(peer, operation, arguments)
 

@@ -144,6 +144,18 @@ class KeyRing:
                 self._epochs.pop(min(self._epochs))
             self._epochs[epoch] = keys
 
+    def shred(self, up_to: int) -> int:
+        """Delete the keys of the epochs up to that number; how many there were.
+
+        Each is durable by itself: after a kill the rest is left to be deleted.
+        """
+        gone = self.keystore.data_keys_to(up_to)
+        for wrapped in gone:
+            self.keystore.delete_key(wrapped.key_id)
+        with self._lock:
+            self._epochs = {epoch: kept for epoch, kept in self._epochs.items() if epoch > up_to}
+        return len(gone)
+
     def unwrap_epoch(self, clear: EpochClear, *, epoch: int, seq: int) -> Sealing:
         """The keys that a `key.epoch` record names and commits to.
 

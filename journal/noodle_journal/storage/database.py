@@ -114,6 +114,9 @@ def _connected(path: Path, mode: str, *, read_only: bool) -> Connection:
         )
         try:
             connection.execute("PRAGMA synchronous = FULL")
+            # From the first write on: a page that was split keeps copies of what moved otherwise,
+            # which a later deletion, of a key or of what is shredded, does not reach.
+            connection.execute("PRAGMA secure_delete = ON")
             connection.execute("PRAGMA recursive_triggers = ON")
             connection.execute("PRAGMA trusted_schema = OFF")
             connection.execute("PRAGMA cell_size_check = ON")

@@ -66,8 +66,6 @@ class Keystore:
                     row = self._connection.execute(
                         "SELECT log_id, kek_id FROM store WHERE id = 1"
                     ).fetchone()
-                    if not read_only:
-                        self._connection.execute("PRAGMA secure_delete = ON")
                 if row is None:
                     raise KeystoreDamaged(path=str(self.path), problem="its first row is gone")
                 _check_types(self.path, row, (bytes, bytes))
@@ -113,6 +111,15 @@ class Keystore:
     def data_keys_from(self, epoch: int) -> list[WrappedKey]:
         """Data keys made for this epoch number or a later one."""
         return self._keys("epoch >= ? AND purpose = 'data'", epoch)
+
+    def data_keys_to(self, epoch: int) -> list[WrappedKey]:
+        """Data keys of this epoch number or an earlier one."""
+        return self._keys("epoch <= ? AND purpose = 'data' ORDER BY epoch", epoch)
+
+    def first_data_epoch(self) -> int:
+        """The smallest epoch number that has a key here; 0 where none has."""
+        found = self._keys("purpose = ? ORDER BY epoch LIMIT 1", KeyPurpose.DATA.value)
+        return found[0].epoch if found else 0
 
     def data_keys(self) -> list[WrappedKey]:
         """Every data key, in order of epoch."""
@@ -163,7 +170,7 @@ class Keystore:
         )
 
     def delete_key(self, key_id: bytes) -> None:
-        """Delete a key and overwrite its bytes (secure_delete).
+        """Delete a key and overwrite its bytes (secure_delete), in the write-ahead log as well.
 
         Raises: JournalIoError, JournalBusy, KeystoreDamaged.
         """

@@ -18,6 +18,10 @@ INSERT = (
     "INSERT INTO record (seq, header, clear, nonce, sealed, root, signature) "
     "VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
+COMPACT = (
+    "UPDATE record SET header = NULL, clear = NULL, nonce = NULL, sealed = NULL, leaf = ? "
+    "WHERE seq = ?"
+)
 FENCE = "SELECT fence FROM writer WHERE id = 1"
 # The index over tags leaves out records of no upgrade; its condition must be repeated.
 _TAGGED = "WHERE tag <> x'" + NO_TAG.hex() + "' "
@@ -70,12 +74,29 @@ def epoch_at(connection: Connection, epoch: int) -> Row | None:
     )
 
 
-def epochs(connection: Connection) -> Iterator[Row]:
-    """All `key.epoch` records, oldest first."""
+def epochs(connection: Connection, *, after: int = 0) -> Iterator[Row]:
+    """The `key.epoch` records of the epochs after that number, oldest first."""
     yield from map(
         Row._make,
-        connection.execute(_ROWS + "WHERE kind = x'0011' ORDER BY epoch"),
+        connection.execute(
+            _ROWS + "WHERE kind = x'0011' AND epoch > ? ORDER BY epoch",
+            (after.to_bytes(4, "big"),),
+        ),
     )
+
+
+def latest_ns(connection: Connection, first: int, last: int) -> int:
+    """The latest time among some rows' headers; 0 where all of them are compacted."""
+    found = connection.execute(
+        "SELECT max(substr(header, 45, 8)) FROM record WHERE seq BETWEEN ? AND ?", (first, last)
+    ).fetchone()
+    return int.from_bytes(found[0] or b"", "big")
+
+
+def first_tagged(connection: Connection, tag: bytes) -> int | None:
+    """The first row of one tag."""
+    found = rows_tagged(connection, tag, 1, 1)
+    return found[0].seq if found else None
 
 
 def rows_from(connection: Connection, start: int, stop: int, limit: int) -> list[Row]:

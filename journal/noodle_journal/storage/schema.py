@@ -23,6 +23,10 @@ JOURNAL_APPLICATION = 0x4E444C4A  # "NDLJ"
 KEYSTORE_FORMAT = 1
 KEYSTORE_APPLICATION = 0x4E444C4B  # "NDLK"
 
+RECORD_NEVER_CHANGES = """CREATE TRIGGER record_never_changes BEFORE UPDATE ON record
+BEGIN SELECT RAISE(ABORT, 'a record never changes'); END"""
+"""The one that shredding lifts, inside of a transaction."""
+
 _JOURNAL_1 = (
     """CREATE TABLE log (
   id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -50,8 +54,7 @@ _JOURNAL_1 = (
     """CREATE INDEX record_tag ON record (tag) WHERE tag <> x'000000000000000000000000'""",
     """CREATE INDEX record_epoch ON record (epoch) WHERE kind = x'0011'""",
     """CREATE INDEX record_state ON record (seq) WHERE kind = x'0012'""",
-    """CREATE TRIGGER record_never_changes BEFORE UPDATE ON record
-BEGIN SELECT RAISE(ABORT, 'a record never changes'); END""",
+    RECORD_NEVER_CHANGES,
     """CREATE TRIGGER record_never_goes BEFORE DELETE ON record
 BEGIN SELECT RAISE(ABORT, 'a record is never deleted'); END""",
     """CREATE TRIGGER record_follows BEFORE INSERT ON record

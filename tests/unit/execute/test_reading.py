@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -21,6 +21,7 @@ from noodle_engine.machine.records import Entry, Requested, Transition, fields_o
 from noodle_engine.machine.states import Message, Reason, Release, State, Status
 from noodle_engine.machine.upgrade import Fold, fold
 from noodle_journal import Checkpoint, Journal, Kind, NewRecord, Record
+from noodle_journal.shredding import EpochSpan
 from tests.unit.execute.site import WAIT_S_MAX, Driven, Site, hook
 from tests.unit.machine import drive
 
@@ -268,6 +269,16 @@ class Counting:
 
     def read_back(self, limit: int, kind: Kind | None = None) -> Iterator[Record]:
         return self._counted(self.journal.read_back(limit, kind))
+
+    @property
+    def first_readable(self) -> int:
+        return self.journal.first_readable
+
+    def spans(self) -> Sequence[EpochSpan]:
+        return self.journal.spans()
+
+    def first_of(self, run: str) -> int | None:
+        return self.journal.first_of(run)
 
 
 def test_a_long_journal_is_read_only_as_far_as_an_answer_needs(site: Site) -> None:

@@ -17,9 +17,9 @@ from noodle_engine.cli.show.terminal import Invocation, clean
 __all__ = ["journal"]
 
 
-@click.group(cls=CommandGroup, short_help="Back up, restore or take over the journal.")
+@click.group(cls=CommandGroup, short_help="Back up, restore, compact or take over the journal.")
 def journal() -> None:
-    """Back up, restore or take over the journal."""
+    """Back up, restore, compact or take over the journal."""
 
 
 @journal.command(short_help="Copy the journal while it is used.")
@@ -67,6 +67,29 @@ def restore(invocation: Invocation, source: Path, set_aside: bool) -> int:  # no
         )
     )
     invocation.document(DoneView("journal.restore", str(source.absolute())))
+    return exits.DONE
+
+
+@journal.command(short_help="Replace records that were made unreadable by their hashes.")
+@click.pass_obj
+def compact(invocation: Invocation) -> int:
+    """Replace records that were made unreadable by their hashes, and give the space back.
+
+    What is older than `security.audit_logging.log_retention_days` cannot be read
+    any more, and still takes its space; its hashes are all that proving the rest
+    needs. The file is written anew at the end, which takes as much free space as
+    it has.
+    """
+    from noodle_engine.cli.show.wording import bytes_words
+
+    with opened(invocation) as noodle:
+        view = noodle.compact()
+    invocation.answer(
+        f"{view.rows} records are hashes now, {bytes_words(view.bytes_freed)} freed"
+        if view.rows
+        else "nothing to compact: no record was made unreadable that is not a hash already"
+    )
+    invocation.document(view)
     return exits.DONE
 
 

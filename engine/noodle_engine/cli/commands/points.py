@@ -39,6 +39,9 @@ def gc(invocation: Invocation, dry_run: bool) -> int:  # noqa: FBT001
     thirty days (`rollback.rollback_retention_days`); its newest stays always. A
     component that an open upgrade has is left alone. Exit 5 if some could not
     be dropped.
+
+    Records of the journal that are older than `log_retention_days` (of
+    `security.audit_logging`) are made unreadable as well; `noodle run` does that by itself.
     """
     with opened(invocation) as noodle:
         view = noodle.collect(dry_run=dry_run)

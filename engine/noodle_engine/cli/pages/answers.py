@@ -21,6 +21,7 @@ from noodle_engine.cli.show.shapes import (
 from noodle_engine.execute.answers.views import (
     AuditVerdict,
     CollectedView,
+    CompactedView,
     ComponentsView,
     DiffView,
     HistoryView,
@@ -89,6 +90,7 @@ ANSWERS: dict[str, tuple[type, ...]] = {
     "key export-public": (PublicKeyView,),
     "journal backup": (DoneView,),
     "journal restore": (DoneView,),
+    "journal compact": (CompactedView,),
     "journal take-over": (DoneView,),
     "config show": (SettingsView,),
     "config explain": (Explanation, Listing),

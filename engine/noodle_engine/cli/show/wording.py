@@ -213,6 +213,12 @@ def collected_lines(view: CollectedView) -> Iterator[str]:
     for one in view.left:
         yield f"kept those of {clean(one.component)}: {clean(one.problem)}; {clean(one.remedy)}"
     freed = bytes_words(view.bytes_freed)
+    if view.shredded_records:
+        verb = "would be" if view.dry_run else "were"
+        yield (
+            f"{view.shredded_records} records of the journal {verb} made unreadable: "
+            "they are over (security.audit_logging.log_retention_days)"
+        )
     if not view.dropped and not view.left:
         yield "nothing to drop: all that is kept is to be kept"
     else:

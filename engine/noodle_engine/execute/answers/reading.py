@@ -25,7 +25,7 @@ from noodle_engine.execute.answers.views import (
     Waiting,
 )
 from noodle_engine.execute.answers.wording import change_of, sentence
-from noodle_engine.execute.failures import UpgradeUnknown, VersionAdopted
+from noodle_engine.execute.failures import RecordsShredded, UpgradeUnknown, VersionAdopted
 from noodle_engine.execute.ids import earliest_id_ms, is_upgrade_id, matching_ids
 from noodle_engine.execute.recording import Live
 from noodle_engine.execute.timing.clock import CLOCK_JUMP_MS_MAX
@@ -45,9 +45,18 @@ from noodle_engine.machine.states import (
     State,
     status_of,
 )
-from noodle_engine.machine.upgrade import Fold, Installed, Upgrade, fold, fold_upgrade, requested
+from noodle_engine.machine.upgrade import (
+    Fold,
+    Installed,
+    Upgrade,
+    fold,
+    fold_state,
+    fold_upgrade,
+    requested,
+)
 from noodle_engine.targets.place import local_path
 from noodle_journal import Checkpoint, Kind, Record
+from noodle_journal.shredding import EpochSpan
 
 __all__ = [
     "JournalReader",
@@ -92,6 +101,16 @@ class JournalReader(Protocol):
 
     def read_back(self, limit: int, kind: Kind | None = None) -> Iterator[Record]:
         """The newest records first; of one kind, or of all."""
+
+    @property
+    def first_readable(self) -> int:
+        """The number of the first record that is not shredded."""
+
+    def spans(self) -> Sequence[EpochSpan]:
+        """The ended epochs that are not shredded, oldest first."""
+
+    def first_of(self, run: str) -> int | None:
+        """The number of an upgrade's first record."""
 
 
 def head_of(journal: JournalReader) -> JournalHead:
@@ -536,7 +555,14 @@ def replay(journal: JournalReader, at: int | None, only: str | None, live: Live)
     seen = Fold()
     all_seen: dict[str, Upgrade] = {}
     differs: list[str] = []
+    first = journal.first_readable
+    if stop < first and first > 1:
+        raise RecordsShredded(first - 1)
     for record in journal.read(1, stop + 1):
+        if first > 1 and record.kind is Kind.STATE:
+            # What is shredded before it is in it, as far as it is alive.
+            seen, first = fold_state(record.body), 1
+            all_seen.update(seen.upgrades)
         entry = entry_in(record)
         if entry is not None:
             before = all_seen.get(entry.upgrade or "")

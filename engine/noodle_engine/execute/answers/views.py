@@ -458,11 +458,24 @@ class PointLeft:
 
 
 @dataclass(frozen=True, slots=True)
+class CompactedView:
+    """The answer of journal compact: rows replaced by their hashes, and bytes given back."""
+
+    rows: int
+    bytes_freed: int
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True)
 class CollectedView:
-    """The answer of gc: what was dropped (or, with `dry_run`, would be), and bytes freed."""
+    """The answer of gc: what was dropped (or, with `dry_run`, would be), and bytes freed.
+
+    `shredded_records` of the journal were made unreadable, for they are over.
+    """
 
     dropped: tuple[PointRow, ...]
     bytes_freed: int
     left: tuple[PointLeft, ...] = ()
+    shredded_records: int = 0
     dry_run: bool = False
     format: int = FORMAT

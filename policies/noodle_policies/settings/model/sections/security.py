@@ -119,10 +119,10 @@ class AuditLogging(Section):
     )
     log_retention_days: int = days(
         90,
-        "How old files of the audit log, and readable epochs of the journal, may become",
+        "How old files of the audit log, and readable epochs of the journal, may become; older "
+        "ones are deleted, and made unreadable",
         live=True,
         reader=_LOGS,
-        rests_on=_AUDIT,
     )
     log_format: Literal["json", "text"] = choice(
         "json",
