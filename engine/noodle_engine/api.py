@@ -66,7 +66,7 @@ from noodle_journal.errors import NoodleError
 from noodle_policies.settings.values import values_hash
 
 if TYPE_CHECKING:
-    from noodle_engine.execute.auditing.views import CheckpointView, ProofView
+    from noodle_engine.execute.auditing.views import CheckpointView, ExportView, ProofView
     from noodle_engine.execute.home.checkup import DoctorView
     from noodle_engine.execute.home.doctor import Check
     from noodle_engine.execute.home.holder import Holder
@@ -484,6 +484,29 @@ class Noodle:
             if only is not None:
                 only = reading.find_upgrade(journal, live.world, only).id
             return reading.replay(journal, at, only, live)
+
+    def audit_export(
+        self,
+        out: Path,
+        *,
+        form: str = "full",
+        progress: Callable[[int, int], None] | None = None,
+    ) -> ExportView:
+        """Write the journal as it is now to a new folder, or to a new file ending in `.tar`.
+
+        `form` is full, redacted or hashes. `progress` gets records written, and all. After
+        a failure or a kill `out` is not there. Raises OutputTaken, JournalDamaged.
+        """
+        from noodle_engine.execute.auditing.exporting import Form, export_journal
+
+        return export_journal(
+            self._home.path,
+            out,
+            form=Form(form),
+            master_key=master_key_of(self._home, self._environment, self._settled()),
+            environment=self._environment,
+            progress=progress,
+        )
 
     def audit_checkpoint(self, *, out: Path | None = None) -> CheckpointView:
         """The last signed head, as a note to keep elsewhere; written to the new file `out` too.

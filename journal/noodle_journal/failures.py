@@ -53,6 +53,8 @@ class DamageKind(StrEnum):
     FORK = "fork"  # same size as a kept head, another history
     KEYSTORE_DAMAGED = "keystore_damaged"  # keystore.db contradicts itself
     STORE_DAMAGED = "store_damaged"  # SQLite cannot read the file
+    MANIFEST_INVALID = "manifest_invalid"  # an export's manifest is none, or not signed by the log
+    EXPORT_MALFORMED = "export_malformed"  # an export's file is not what its manifest says
 
 
 FORGERIES = frozenset(
@@ -83,6 +85,10 @@ REMEDIES: dict[DamageKind, str] = {
         "if yours is the right one, do not trust this journal"
     ),
 }
+for _kind in (DamageKind.MANIFEST_INVALID, DamageKind.EXPORT_MALFORMED):
+    REMEDIES[_kind] = (
+        "do not trust this export; ask for it again, and for the public key by another way"
+    )
 REMEDY_OTHER = (
     "the journal is read-only now; keep it as evidence, then "
     "`noodle journal restore` a backup, and `noodle rescue TARGET` what cannot wait"
@@ -536,6 +542,21 @@ class RecordUnknown(JournalError):
             cause="records are numbered from 1, and the last one has the checkpoint's size",
             remedy="`noodle audit show --tail 20` lists the last ones",
             data={"seq": seq, "size": size},
+        )
+
+
+class ExportUnreadable(JournalError):
+    """An export cannot be looked at."""
+
+    code: ClassVar[str] = "export_unreadable"
+    exit_code: ClassVar[int] = EXIT_UNTRUSTED
+
+    def __init__(self, *, path: str, reason: str) -> None:
+        super().__init__(
+            problem=f"{path} cannot be read as an export: {reason}",
+            cause="it is not there, is no export, or was changed",
+            remedy="name the folder or .tar file that `noodle audit export` wrote",
+            data={"path": path, "reason": reason},
         )
 
 

@@ -86,8 +86,8 @@ class Tail:
         return self.tree.size
 
 
-def open_store(folder: Path, *, read_only: bool) -> Connection:
-    """A connection to journal.db, of the current format.
+def open_store(folder: Path, *, read_only: bool, with_indexes: bool = True) -> Connection:
+    """A connection to journal.db, of the current format; `with_indexes`: they must be there.
 
     Raises: JournalAbsent, JournalEmpty, NotAJournal, JournalFormatNewer,
     JournalFormatOlder, JournalUnreadable, JournalDamaged, SqliteTooOld.
@@ -106,7 +106,7 @@ def open_store(folder: Path, *, read_only: bool) -> Connection:
         connection = connect(path, read_only=read_only)
         try:
             check_format(connection, path, application=JOURNAL.application, known=JOURNAL.current)
-            strange = foreign_schema(connection, path, JOURNAL)
+            strange = foreign_schema(connection, path, JOURNAL, with_indexes=with_indexes)
         except BaseException:
             connection.close()
             raise

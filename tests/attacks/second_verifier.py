@@ -29,6 +29,9 @@ EPOCH_FIELDS = {
 }
 
 
+EPOCH_BYTES = {"commitment": 32, "kek_id": 16, "key_id": 16, "public_key": 32}
+CIPHERS = ("aes-256-gcm", "none")
+MALFORMED = (ValueError, KeyError, TypeError, AttributeError, struct.error)
 COLUMNS = "seq, header, clear, nonce, sealed, leaf, root, signature"
 
 
@@ -283,7 +286,14 @@ class Verifier:
 
     def epoch_opens(self, seq: int, epoch: int, fence: int, clear: bytes) -> None:
         found = self.framed(seq, clear, EPOCH_FIELDS)
-        if found["tree"]["size"] != seq - 1:
+        try:
+            for name, length in EPOCH_BYTES.items():
+                raw(found[name], length)
+            fits = found["cipher"] in CIPHERS and found["tree"]["size"] == seq - 1
+            fits = fits and (found["key_signature"] is None or raw(found["key_signature"], 64))
+        except MALFORMED as error:
+            raise Bad(seq, "clear_invalid") from error
+        if not fits:
             raise Bad(seq, "clear_invalid")
         if self.epoch:
             if seq - 1 not in self.signatures:
@@ -594,3 +604,157 @@ def stands_at(record: dict[str, Any], log: str, seq: int, leaf: bytes) -> bool:
         and set(record) == {*("clear", "header", "nonce", "sealed")}
         and (sha(b"\x00" + whole) == leaf)
     )
+
+
+# -- exports -----------------------------------------------------------------------
+
+STATEMENT = "https://in-toto.io/Statement/v1"
+PREDICATE = "urn:noodle:journal-export:1"
+PAYLOAD = "application/vnd.in-toto+json"
+LINES = {
+    "full": {"body", "leaf", "record", "root", "seq", "signature"},
+    "redacted": {"body", "clear", "header", "leaf", "root", "seq", "signature"},
+    "hashes": {"leaf", "root", "seq", "signature"},
+}
+
+
+def check_export(folder: Path, trusted: bytes) -> tuple[int, str | None]:
+    """The first bad number and its kind, or the last number and None."""
+    try:
+        return Export(folder, trusted).run(), None
+    except Bad as bad:
+        return bad.seq, bad.kind
+
+
+class Export:
+    """One check of an export; the numbers are the steps of the page."""
+
+    def __init__(self, folder: Path, trusted: bytes) -> None:
+        self.folder, self.trusted = folder, trusted
+
+    def run(self) -> int:
+        try:
+            self.manifest()  # 1 to 3
+        except MALFORMED as error:
+            raise Bad(0, "manifest_invalid") from error
+        if sorted(one.name for one in self.folder.iterdir()) != sorted(
+            ["manifest.json", *(one["name"] for one in self.segments)]
+        ):
+            raise Bad(0, "export_malformed")  # 4
+        whole = Verifier(self.folder, self.trusted)
+        whole.log_id, whole.rows = bytes.fromhex(self.log), {}
+        known = self.keys[:1] if self.form == "full" else self.keys
+        whole.signers = [Ed25519PublicKey.from_public_bytes(key) for key in known]
+        whole.signer, whole.signing_now = whole.signers[-1], self.trusted
+        before = bytes(32)
+        for segment in self.segments:  # 5
+            digest, size, seq = hashlib.sha256(), 0, segment["first"]
+            with (self.folder / segment["name"]).open("rb") as file:
+                lines = file.readlines()
+            # What a record's neighbours are is asked for only where something is wrong.
+            rows = [self.line(line) for line in lines]
+            whole.rows |= {seq + at: row for at, (row, _) in enumerate(rows) if row is not None}
+            for line, (row, header) in zip(lines, rows, strict=True):
+                digest.update(line)
+                size += len(line)
+                if seq > segment["last"] or row is None:
+                    raise Bad(seq, "export_malformed")
+                if row.seq != seq:
+                    raise Bad(seq, "missing")
+                if header is not None:
+                    self.header(seq, header, before, row)
+                before = row.leaf or b""
+                whole.record(row)
+                seq += 1
+            if seq <= segment["last"]:
+                raise Bad(seq, "export_malformed")
+            if (digest.hexdigest(), size) != (segment["sha256"], segment["bytes"]):
+                raise Bad(segment["first"], "export_malformed")
+        self.finish(whole)
+        return self.last
+
+    def manifest(self) -> None:
+        envelope = canonical((self.folder / "manifest.json").read_bytes()[:-1])
+        if set(envelope) != {"payload", "payloadType", "signatures"}:
+            raise ValueError("fields")
+        payload = strict64(envelope["payload"])
+        (signature,) = envelope["signatures"]
+        found = canonical(payload)
+        told = found["predicate"]
+        if (found["_type"], found["predicateType"], envelope["payloadType"], told["format"]) != (
+            *(STATEMENT, PREDICATE, PAYLOAD, 1),
+        ):
+            raise ValueError("another format")
+        self.log, self.form = told["log_id"], told["form"]
+        keys = handed_over(told["keys"], self.log, self.trusted)
+        if not keys or told["keys"][0]["public_key"] != self.trusted.hex():
+            raise Bad(0, "public_key_changed")
+        self.keys, self.last_key = keys, keys[-1]
+        message = b"DSSEv1 %d %b %d %b" % (
+            *(len(PAYLOAD), PAYLOAD.encode(), len(payload), payload),
+        )
+        named = sha(self.last_key).hex()
+        good = signed(self.last_key, strict64(signature["sig"]), message)
+        if set(signature) != {"keyid", "sig"} or signature["keyid"] != named or not good:
+            raise ValueError("not signed")
+        only = told["keys"][-1] | {"key_signature": None}
+        log, self.last, self.root = opened_note(told["checkpoint"], [only], self.last_key)
+        digests = {one["name"]: one["digest"]["sha256"] for one in found["subject"]}
+        self.segments = [one | {"sha256": digests[one["name"]]} for one in told["segments"]]
+        if log != self.log or self.segments[-1]["last"] != self.last:
+            raise ValueError("another checkpoint")
+
+    def line(self, data: bytes) -> tuple[Row | None, bytes | None]:
+        """The row, and the header of a redacted one; none for a line that is not one."""
+        try:
+            found = canonical(data[:-1])
+            if data[-1:] != b"\n" or set(found) != LINES[self.form]:
+                return None, None
+            if type(found["seq"]) is not int or not isinstance(found.get("body"), dict | None):
+                return None, None
+            parts = {name: maybe(found[name]) for name in ("leaf", "root", "signature")}
+            record = found.get("record")
+            stored = dict.fromkeys(("header", "clear", "nonce", "sealed"))
+            if record is not None:
+                if set(record) != set(stored):
+                    return None, None
+                stored = {name: maybe(record[name]) for name in stored}
+            if (record is None) is (parts["leaf"] is None):
+                return None, None
+            row = Row(seq=found["seq"], **stored, **parts)
+            self.clear = maybe(found["clear"]) if self.form == "redacted" else None
+            header = maybe(found["header"]) if self.form == "redacted" else None
+            return row, None if header is None else header + (self.clear or b"")
+        except MALFORMED:
+            return None, None
+
+    def header(self, seq: int, data: bytes, before: bytes, row: Row) -> None:
+        header, clear = data[:96], data[96:] or None
+        view = Verifier(self.folder, self.trusted)
+        view.log_id = bytes.fromhex(self.log)
+        flags, *_, previous = view.header(seq, header, clear)
+        if previous != before:
+            raise Bad(seq, "chain_broken")
+        if bool(flags & COMMIT_END) != (row.root is not None):
+            raise Bad(seq, "checkpoint_missing" if flags & COMMIT_END else "checkpoint_misplaced")
+
+    def finish(self, whole: Verifier) -> None:
+        if self.last not in whole.signatures:  # 6
+            raise Bad(self.last, "cut")
+        whole.check_signature(self.last)
+        if whole.roots[self.last] != self.root:
+            raise Bad(self.last, "fork")
+        for seq in whole.compacted if self.form == "full" else ():
+            if not any(one["first"] <= seq <= one["last"] for one in whole.shredded):
+                raise Bad(seq, "unrecorded_shred")
+
+
+def strict64(text: str) -> bytes:
+    data = base64.b64decode(text, validate=True)
+    if base64.b64encode(data).decode() != text:
+        raise ValueError("another spelling")
+    return data
+
+
+def maybe(text: str | None) -> bytes | None:
+    return None if text is None else raw(text)

@@ -95,6 +95,8 @@ def walk(site: Site) -> dict[str, list[Any]]:
     use("audit show", first)
     use("audit checkpoint", "--out", "kept")
     use("audit verify", "--since", "kept", "--from", "3", "--to", "9")
+    use("audit export", "exported", "--form", "redacted")
+    use("audit verify", "--export", "exported", "--since", "kept")
     use("audit prove", "3")
     use("audit prove", "--from", "3", "--out", "proof")
     use("audit prove", "--check", "proof")

@@ -10,8 +10,6 @@ import hashlib
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 from noodle_journal.failures import (
     REMEDY_NOTE,
@@ -54,12 +52,11 @@ from noodle_journal.format.records import (
 from noodle_journal.format.sealing import NotAuthentic, Sealing, legible
 from noodle_journal.keys.ring import KeyRing, accepted_head
 from noodle_journal.soundness import checked_header, epoch_clear
-from noodle_journal.storage import rows
-from noodle_journal.storage.database import Connection, StoreMalformed, translated
+from noodle_journal.storage.database import StoreMalformed
 from noodle_journal.storage.keystore import Head
-from noodle_journal.storage.rows import ROWS_FETCHED_MAX
 from noodle_journal.verification.locating import explains, first_unsigned
 from noodle_journal.verification.report import Damage, Report
+from noodle_journal.verification.sources import RawRow, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +70,9 @@ class OpenEpoch:
     keys: Sealing | None
 
 
+Taker = Callable[[RawRow, bytes, bytes | None], None]
+"""Gets each row once it is checked, its leaf, and its body's text where that could be read."""
+
 _KEY_EPOCH = int(Kind.KEY_EPOCH)
 _CLEAR_KINDS = frozenset(map(int, CLEAR_KINDS))
 
@@ -85,14 +85,15 @@ class Checker:
     (None: to the end). `since` are heads that somebody else kept: no take-over gives them up.
     """
 
-    path: Path
-    connection: Connection
+    source: Source
     ring: KeyRing | None
     keystore_log_id: bytes | None
     trusted: bytes
     heads: Sequence[Head]
     every_signature: bool
     since: Sequence[Head] = ()
+    taker: Taker | None = None
+    recorded_only: bool = True  # what is compacted must be named by a retention record
     first: int = 1
     last: int | None = None
     log_id: bytes = b""
@@ -155,10 +156,7 @@ class Checker:
         )
 
     def _start(self) -> None:
-        with translated(self.path):
-            found = rows.log_id(self.connection)
-            self.size = rows.size(self.connection)
-            self.fence = rows.fence(self.connection)
+        found, self.size, self.fence = self.source.begin()
         self.log_id = found or b""
         if found is None:
             raise damaged(seq=0, kind=DamageKind.MALFORMED, problem="the log's id is gone")
@@ -178,8 +176,7 @@ class Checker:
         self.verifiers = [self.verifier]
         self.stop = self.size
         if self.last is not None and self.last < self.size:
-            with translated(self.path):
-                self.stop = rows.commit_end_from(self.connection, self.last) or self.size
+            self.stop = self.source.commit_end_from(self.last) or self.size
 
     # -- the pass --------------------------------------------------------
 
@@ -193,7 +190,7 @@ class Checker:
         wanted = {head.size for head in (*self.heads, *self.since)}
         at, end = self.tree.size + 1, last + 1
         while at < end:
-            batch = self._batch(at, end)
+            batch = self.source.batch(at, end)
             if not batch:
                 raise damaged(seq=at, kind=DamageKind.MISSING, problem="it is gone")
             try:
@@ -209,21 +206,12 @@ class Checker:
             if progress is not None:
                 progress(at - 1)
 
-    def _batch(self, at: int, end: int) -> Sequence[tuple[Any, ...]]:
-        """Some rows from `at` on; where not all of them can be read, the first alone."""
-        try:
-            with translated(self.path):
-                return rows.raw_rows_from(self.connection, at, end, ROWS_FETCHED_MAX)
-        except StoreMalformed:
-            with translated(self.path):
-                return rows.raw_rows_from(self.connection, at, end, 1)
-
-    def _rows(  # noqa: C901, PLR0912 - calls would cost as much as the work
-        self, batch: Sequence[tuple[Any, ...]], wanted: set[int]
+    def _rows(  # noqa: C901, PLR0912, PLR0915 - calls would cost as much as the work
+        self, batch: Sequence[RawRow], wanted: set[int]
     ) -> None:
         # The hot loop: one million times. Everything it calls per record is needed.
         unpack, tree, log_id, sha256 = HEADER.unpack, self.tree, self.log_id, hashlib.sha256
-        hashes, last_leaf = tree.hashes, self.last_leaf
+        hashes, last_leaf, taker = tree.hashes, self.last_leaf, self.taker
         for row in batch:
             seq, header, clear, nonce, sealed, leaf, root, signature = row
             if seq != tree.size + 1:
@@ -233,6 +221,8 @@ class Checker:
                 last_leaf = self.last_leaf
                 if seq in wanted:
                     self.head_roots[seq] = tree.root()
+                if taker is not None:
+                    taker(row, last_leaf, None)
                 continue
             if header is None or nonce is None or sealed is None or len(header) != HEADER_BYTES:
                 checked_header(Row._make(row), log_id=log_id)
@@ -257,11 +247,12 @@ class Checker:
                     self._chain_broken(seq, previous)
                 raise damaged(seq=seq, kind=DamageKind.ORDER, problem="it is not of the open epoch")
             associated = header if clear is None else header + clear
+            text = None
             if seq >= self.first:
                 if current.keys is not None:
-                    self._open(seq, associated, nonce, sealed, tag, current.keys)
+                    text = self._open(seq, associated, nonce, sealed, tag, current.keys)
                 elif self.plain:
-                    self._read(seq, sealed)
+                    text = self._read(seq, sealed)
             if previous != last_leaf:
                 self._chain_broken(seq, previous)
             if clear is not None:
@@ -285,6 +276,8 @@ class Checker:
                 )
             if seq in wanted:
                 self.head_roots[seq] = tree.root()
+            if taker is not None:
+                taker(row, last_leaf, text)
 
     def _bad_header(self, row: Row) -> None:
         try:
@@ -295,7 +288,7 @@ class Checker:
 
     def _open(  # noqa: PLR0917 - keywords would cost as much as what it does
         self, seq: int, associated: bytes, nonce: bytes, sealed: bytes, tag: bytes, keys: Sealing
-    ) -> None:
+    ) -> bytes:
         try:
             text = unpad(keys.open(associated=associated, nonce=nonce, sealed=sealed))
             body = parse(text)
@@ -311,14 +304,17 @@ class Checker:
                 seq=seq, kind=DamageKind.TAG_MISMATCH, problem="its tag is not its upgrade's"
             )
         self.opened += 1
+        return text
 
-    def _read(self, seq: int, sealed: bytes) -> None:
+    def _read(self, seq: int, sealed: bytes) -> bytes:
         """A record of a plain epoch, without the key."""
         try:
-            parse(unpad(legible(sealed)))
+            text = unpad(legible(sealed))
+            parse(text)
         except NotCanonical as exc:
             raise damaged(seq=seq, kind=DamageKind.NOT_CANONICAL, problem=str(exc)) from exc
         self.opened += 1
+        return text
 
     def _epoch_starts(self, row: Row) -> None:
         seq = row.seq
@@ -420,7 +416,7 @@ class Checker:
             return
         raise damaged(
             seq=first_unsigned(
-                self.connection,
+                self.source,
                 after=self.checkpoint_proved,
                 bad=checkpoint.size,
                 accepts=self._accepts_at,
@@ -467,7 +463,7 @@ class Checker:
             known
             or before <= commit_size
             or not explains(
-                self.connection,
+                self.source,
                 changed=before,
                 claimed=claimed,
                 size=commit_size,
@@ -502,19 +498,11 @@ class Checker:
                 raise damaged(seq=0, kind=DamageKind.STORE_DAMAGED, problem=self.index_problem)
 
     def look_at_index(self) -> None:
-        """Let SQLite look at its pages and indexes, once: `index_problem` is what it says.
-
-        An index that hides a record would hide it from whoever asks for one upgrade.
-        """
+        """Let the store look at itself, once: `index_problem` is what it says."""
         if self.index_looked_at:
             return
         self.index_looked_at = True
-        try:
-            with translated(self.path):
-                found = self.connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-        except StoreMalformed as exc:
-            found = str(exc)
-        self.index_problem = None if found == "ok" else str(found)
+        self.index_problem = self.source.problem()
 
     def _check_shredded(self) -> None:
         if (self.unreadable or self.compacted) and self.stop < self.size:
@@ -527,7 +515,7 @@ class Checker:
                     kind=DamageKind.KEY_MISSING,
                     problem=f"the key of epoch {epoch} is gone",
                 )
-        for first, last in self.compacted:
+        for first, last in self.compacted if self.recorded_only else ():
             if not any(item.first <= first and last <= item.last for item in self.shredded):
                 raise damaged(
                     seq=first,
@@ -537,9 +525,7 @@ class Checker:
 
     def _later_retention(self) -> None:
         """What is shredded is recorded later, maybe after the range."""
-        with translated(self.path):
-            found = list(rows.retention_after(self.connection, self.stop))
-        for row in found:
+        for row in self.source.retention_after(self.stop):
             try:
                 self.shredded.append(decode_retention(row.clear or b""))
             except NotCanonical:
@@ -610,8 +596,7 @@ class Checker:
             return 0
         up_to = min(self.tree.size, (seq or self.size + 1) - 1)
         try:
-            with translated(self.path):
-                found = rows.last_checkpoint(self.connection, above=0, up_to=up_to)
+            found = self.source.last_checkpoint(above=0, up_to=up_to)
         except StoreMalformed:
             return self.checkpoint_proved
         if found is None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from noodle_journal.format.merkle import Frontier, leaf_hash
-from noodle_journal.storage import rows
-from noodle_journal.storage.database import Connection
-from noodle_journal.storage.rows import ROWS_FETCHED_MAX
+from noodle_journal.verification.sources import Source
 
 
 def first_unsigned(
-    connection: Connection,
+    source: Source,
     *,
     after: int,
     bad: int,
@@ -24,7 +22,7 @@ def first_unsigned(
     good = after
     while bad - good > 1:
         middle = (good + bad) // 2
-        found = rows.last_checkpoint(connection, above=good, up_to=middle)
+        found = source.last_checkpoint(above=good, up_to=middle)
         if found is None or accepts(*found):
             good = middle  # no commit ends in that half, or its last is good
         else:
@@ -33,7 +31,7 @@ def first_unsigned(
 
 
 def explains(
-    connection: Connection,
+    source: Source,
     *,
     changed: int,
     claimed: bytes,
@@ -47,7 +45,7 @@ def explains(
     """
     tree = Frontier(size, frontier)
     at = size + 1
-    while batch := rows.rows_from(connection, at, end, ROWS_FETCHED_MAX):
+    while batch := source.rows_from(at, end):
         for row in batch:
             leaf = row.leaf or leaf_hash(
                 row.header or b"", row.clear or b"", row.nonce or b"", row.sealed or b""

@@ -26,6 +26,7 @@ from noodle_journal.storage.keystore import KEYSTORE_FILE, Head, Keystore
 from noodle_journal.verification.checker import Checker
 from noodle_journal.verification.report import Report, unreadable
 from noodle_journal.verification.slicing import Helper, Order, Start, planned_seams, take
+from noodle_journal.verification.sources import StoreSource
 
 Progress = Callable[[int, int], None]
 
@@ -112,9 +113,9 @@ def verify(
                 read_public_key(folder / PUBLIC_KEY_FILE) if ring is None else ring.first_public_key
             )
         connection = open_store(folder, read_only=True)
+        store = StoreSource(folder, connection)
         checker = Checker(
-            path=folder,
-            connection=connection,
+            source=store,
             ring=ring,
             keystore_log_id=None if keystore is None else keystore.log_id,
             trusted=trusted,
@@ -129,7 +130,7 @@ def verify(
             last=None if last is None else max([last, *(note.size for note in since)]),
         )
         cut = Slices.by_cores() if slices is None else slices
-        return checker.run(lambda at_work: _check_rows(at_work, cut, master_key, progress))
+        return checker.run(lambda at_work: _check_rows(at_work, store, cut, master_key, progress))
     except KeystoreDamaged as exc:
         return unreadable(DamageKind.KEYSTORE_DAMAGED, exc.problem)
     except NotAJournal as exc:
@@ -151,14 +152,18 @@ def _own_signature(note: Note) -> list[bytes]:
 
 
 def _check_rows(
-    checker: Checker, slices: Slices, master_key: bytes | None, progress: Progress | None
+    checker: Checker,
+    store: StoreSource,
+    slices: Slices,
+    master_key: bytes | None,
+    progress: Progress | None,
 ) -> None:
     """Every record up to the pass's end, with the help that it is worth."""
     if checker.first > max(checker.size, 1):
         raise RecordUnknown(seq=checker.first, size=checker.size)
     total = checker.stop
     count = min(slices.most, total // slices.records_min) if slices.records_min else slices.most
-    seams = planned_seams(checker, count) if count > 1 else []
+    seams = planned_seams(checker, store, count) if count > 1 else []
     ends = [seam.size for seam in seams] + [total]
     helpers: list[Helper] = []
 
@@ -170,7 +175,7 @@ def _check_rows(
     with ExitStack() as stack:
         orders = [
             Order(
-                folder=checker.path,
+                folder=store.path,
                 seam=seam,
                 last=last,
                 first_opened=checker.first,
@@ -198,6 +203,6 @@ def _check_rows(
                 else:
                     break
             helpers.pop(0)
-            if found is None or not take(checker, order, found):
+            if found is None or not take(checker, store, order, found):
                 checker.rows_up_to(order.last, tell)
             tell(checker.tree.size)

@@ -30,9 +30,10 @@ from noodle_journal.keys.ring import KeyRing
 from noodle_journal.opening import open_store
 from noodle_journal.soundness import checked_header, epoch_clear
 from noodle_journal.storage import rows
-from noodle_journal.storage.database import Connection, StoreMalformed, translated
+from noodle_journal.storage.database import StoreMalformed, translated
 from noodle_journal.storage.keystore import Head, Keystore
 from noodle_journal.verification.checker import Checker, OpenEpoch
+from noodle_journal.verification.sources import StoreSource
 
 COMMIT_RECORDS_MAX = 10_000
 """A slice begins at the end of a commit; one that is longer than this is not waited for."""
@@ -109,7 +110,9 @@ class Helper(Protocol):
 Start = Callable[[Order], Helper]
 
 
-def planned_seams(checker: Checker, slices: int, *, own_extra: float = INDEX_SHARE) -> list[Seam]:
+def planned_seams(
+    checker: Checker, store: StoreSource, slices: int, *, own_extra: float = INDEX_SHARE
+) -> list[Seam]:
     """Where the slices after the first begin: fewer where the journal claims no state there.
 
     The first slice is the shorter for `own_extra`, which its process does besides.
@@ -118,18 +121,18 @@ def planned_seams(checker: Checker, slices: int, *, own_extra: float = INDEX_SHA
     found: list[Seam] = []
     for number in range(1, slices):
         near = round(checker.stop * (share * number - own_extra))
-        seam = _claimed_seam(checker, max(near, 1))
+        seam = _claimed_seam(store, checker.log_id, max(near, 1))
         after = found[-1].size if found else 0
         if seam is not None and after < seam.size < checker.stop:
             found.append(seam)
     return found
 
 
-def _claimed_seam(checker: Checker, near: int) -> Seam | None:
+def _claimed_seam(store: StoreSource, log_id: bytes, near: int) -> Seam | None:
     """The first place behind `near` at which a slice can begin. Nothing of it is proved."""
-    connection, log_id = checker.connection, checker.log_id
+    connection = store.connection
     try:
-        with translated(checker.path):
+        with translated(store.path):
             row = rows.state_from(connection, near)
             if row is None:
                 return None
@@ -201,7 +204,7 @@ def check_slice(order: Order, progress: Callable[[int], None] | None = None) -> 
             keystore = Keystore(order.folder, read_only=True)
             ring = KeyRing(keystore=keystore, master_key=order.master_key)
         with closing(open_store(order.folder, read_only=True)) as connection:
-            checker = _resumed(order, connection, ring)
+            checker = _resumed(order, StoreSource(order.folder, connection), ring)
             checker.rows_up_to(order.last, progress)
         end = seam_of(checker)
         return None if end is None else _answer(checker, end)
@@ -212,7 +215,7 @@ def check_slice(order: Order, progress: Callable[[int], None] | None = None) -> 
             keystore.close()
 
 
-def take(checker: Checker, order: Order, found: Found) -> bool:
+def take(checker: Checker, store: StoreSource, order: Order, found: Found) -> bool:
     """Go on from where a slice ended; False, and nothing taken, if it began elsewhere."""
     end = found.seam
     if seam_of(checker) != order.seam or end.size != order.last:
@@ -220,7 +223,7 @@ def take(checker: Checker, order: Order, found: Found) -> bool:
     epoch = checker.epoch
     if epoch is None or epoch.first_seq != end.epoch_seq:
         try:
-            epoch = _epoch_of(end, checker.connection, checker.log_id, checker.path, checker.ring)
+            epoch = _epoch_of(end, store, checker.log_id, checker.ring)
         except _CLAIMED_WRONG:
             return False
     checker.epoch = epoch
@@ -246,16 +249,14 @@ def take(checker: Checker, order: Order, found: Found) -> bool:
     return True
 
 
-def _resumed(order: Order, connection: Connection, ring: KeyRing | None) -> Checker:
+def _resumed(order: Order, store: StoreSource, ring: KeyRing | None) -> Checker:
     """A pass that believes the order's seam."""
-    seam, path = order.seam, order.folder
-    with translated(path):
-        log_id = rows.log_id(connection) or b""
-        size = rows.size(connection)
+    seam = order.seam
+    found, size, _ = store.begin()
+    log_id = found or b""
     verifier = LogVerifier(seam.public_key)
     return Checker(
-        path=path,
-        connection=connection,
+        source=store,
         ring=ring,
         keystore_log_id=None,
         trusted=seam.public_key,
@@ -267,7 +268,7 @@ def _resumed(order: Order, connection: Connection, ring: KeyRing | None) -> Chec
         stop=size,
         tree=Frontier(seam.size, seam.frontier),
         last_leaf=seam.last_leaf,
-        epoch=_epoch_of(seam, connection, log_id, path, ring),
+        epoch=_epoch_of(seam, store, log_id, ring),
         checkpoint=Checkpoint(log_id, seam.size, seam.root, seam.signature, plain=seam.plain),
         commit_tree=list(seam.frontier),
         verifier=verifier,
@@ -276,12 +277,10 @@ def _resumed(order: Order, connection: Connection, ring: KeyRing | None) -> Chec
     )
 
 
-def _epoch_of(
-    seam: Seam, connection: Connection, log_id: bytes, path: Path, ring: KeyRing | None
-) -> OpenEpoch:
+def _epoch_of(seam: Seam, store: StoreSource, log_id: bytes, ring: KeyRing | None) -> OpenEpoch:
     """The epoch that is open at a seam. Raises: ValueError, and as reading."""
-    with translated(path):
-        row = rows.row_at(connection, seam.epoch_seq)
+    with translated(store.path):
+        row = rows.row_at(store.connection, seam.epoch_seq)
     if row is None:
         raise ValueError("the epoch's record is gone")
     header, clear = epoch_clear(row, log_id=log_id)

@@ -35,7 +35,7 @@ from noodle_engine.execute.answers.views import (
     UpgradeView,
     VerifiedView,
 )
-from noodle_engine.execute.auditing.views import CheckpointView, ProofChecked, ProofView
+from noodle_engine.execute.auditing.views import CheckpointView, ExportView, ProofChecked, ProofView
 from noodle_engine.execute.home.checkup import DoctorView
 from noodle_engine.execute.home.config_files import MadeView, MigratedView
 from noodle_engine.execute.keys.operating import (
@@ -80,6 +80,7 @@ ANSWERS: dict[str, tuple[type, ...]] = {
     "audit verify": (AuditVerdict,),
     "audit show": (AuditEntries,),
     "audit replay": (ReplayView,),
+    "audit export": (ExportView,),
     "audit checkpoint": (CheckpointView,),
     "audit prove": (ProofView, ProofChecked),
     "key init": (NewKeyView,),

@@ -370,7 +370,7 @@ class AuditVerdict:
 
     `plain_epochs` were written with encryption switched off: anybody can read them.
     `first` and `last` are the records that were asked for; `since` is the size of the
-    checkpoint that was given.
+    checkpoint that was given; `form` that of the export that was checked.
     """
 
     ok: bool
@@ -389,6 +389,7 @@ class AuditVerdict:
     first: int = 1
     last: int = 0
     since: int | None = None
+    form: str | None = None
     format: int = FORMAT
 
 

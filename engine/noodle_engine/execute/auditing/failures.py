@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from noodle_journal.errors import NoodleError
 
-__all__ = ["OutputTaken", "TextUnreadable"]
+__all__ = ["ExportRunning", "OutputTaken", "TextUnreadable"]
 
 
 class TextUnreadable(NoodleError):
@@ -37,5 +37,20 @@ class OutputTaken(NoodleError):
             problem=f"{path} is there already",
             cause="nothing is written over what is there",
             remedy="name a path that is not there yet",
+            data={"path": str(path)},
+        )
+
+
+class ExportRunning(NoodleError):
+    """Another process exports to the same place. It goes on."""
+
+    code: ClassVar[str] = "export_running"
+    exit_code: ClassVar[int] = 9
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            problem=f"another process is exporting to {path}",
+            cause="its draft beside it is locked",
+            remedy="wait for it, or name another path",
             data={"path": str(path)},
         )

@@ -8,8 +8,10 @@ from noodle_journal import Note, Report
 __all__ = ["verdict_of"]
 
 
-def verdict_of(report: Report, *, with_key: bool, since: Note | None = None) -> AuditVerdict:
-    """The verdict over a journal."""
+def verdict_of(
+    report: Report, *, with_key: bool, since: Note | None = None, form: str | None = None
+) -> AuditVerdict:
+    """The verdict over a journal, or over an export of that form."""
     bad = report.first_bad
     return AuditVerdict(
         ok=report.ok,
@@ -28,4 +30,5 @@ def verdict_of(report: Report, *, with_key: bool, since: Note | None = None) -> 
         first=report.first,
         last=report.last,
         since=None if since is None else since.size,
+        form=form,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CheckpointView", "ProofChecked", "ProofView"]
+__all__ = ["CheckpointView", "ExportView", "ProofChecked", "ProofView"]
 
 FORMAT = 1
 
@@ -17,6 +17,20 @@ class CheckpointView:
     root: str
     note: str
     path: str | None = None
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class ExportView:
+    """The answer of audit export. `form` is full, redacted or hashes."""
+
+    path: str
+    form: str
+    log_id: str
+    size: int
+    root: str
+    segments: int
+    size_bytes: int
     format: int = FORMAT
 
 

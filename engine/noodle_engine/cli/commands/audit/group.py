@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from noodle_engine.cli.commands.audit.exporting import export
 from noodle_engine.cli.commands.audit.looking import replay, show
 from noodle_engine.cli.commands.audit.proving import checkpoint, prove
 from noodle_engine.cli.commands.audit.verifying import verify
@@ -17,5 +18,5 @@ def audit() -> None:
     """Verify, show, replay and prove the journal."""
 
 
-for _command in (verify, show, replay, checkpoint, prove):
+for _command in (verify, show, replay, checkpoint, prove, export):
     audit.add_command(_command)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from noodle_engine.cli import exits
+from noodle_engine.cli.commands.audit.words import public_key_of
 from noodle_engine.cli.follow import showing
 from noodle_engine.cli.lazy import NoodleCommand
 from noodle_engine.cli.opening import check_platform
@@ -48,6 +49,13 @@ __all__ = ["verify"]
 @click.option(
     "--to", "last", type=click.IntRange(min=1), metavar="SEQ", help="End where its commit ends."
 )
+@click.option(
+    "--export",
+    "exported",
+    type=click.Path(path_type=Path),
+    metavar="DIR|FILE",
+    help="Check an export instead; needs only a public key.",
+)
 @click.pass_obj
 def verify(  # noqa: PLR0917 - one option each
     invocation: Invocation,
@@ -56,6 +64,7 @@ def verify(  # noqa: PLR0917 - one option each
     since: Path | None,
     first: int,
     last: int | None,
+    exported: Path | None,
 ) -> int:
     """Prove that the journal is whole and unchanged.
 
@@ -68,32 +77,43 @@ def verify(  # noqa: PLR0917 - one option each
     """
     if last is not None and last < first:
         raise click.UsageError(f"--to {last} is before --from {first}")
-    check_platform()
-    from noodle_engine.api import Noodle
-
-    key = note = None
-    if public_key is not None:
-        from noodle_journal import read_public_key
-
-        key = read_public_key(public_key)
+    if exported is not None and (first, last) != (1, None):
+        raise click.UsageError("an export is checked whole: --from and --to are for the journal")
+    note = None
     if since is not None:
         from noodle_engine.execute.auditing.proving import note_in
 
         note = note_in(since)
+    if exported is not None:
+        from noodle_engine.execute.auditing.exporting import checked_export
+
+        key = public_key_of(invocation, public_key)
+        with showing(invocation, "checking the export", "{:,} records".format) as progress:
+            verdict = checked_export(
+                exported, key, since=note, every_signature=every_signature, progress=progress
+            )
+        return _answer(invocation, verdict)
+    check_platform()
+    from noodle_engine.api import Noodle
+
     with (
         Noodle.open(invocation.home, options=invocation.options) as noodle,
         showing(invocation, "checking the journal", "{:,} records".format) as progress,
     ):
         verdict = noodle.audit_verify(
-            public_key=key,
+            public_key=None if public_key is None else public_key_of(invocation, public_key),
             every_signature=every_signature,
             since=note,
             first=first,
             last=last,
             progress=progress,
         )
-    invocation.answer(_verdict_lines(invocation, verdict))
-    invocation.document(verdict)
+    return _answer(invocation, verdict)
+
+
+def _answer(out: Invocation, verdict: AuditVerdict) -> int:
+    out.answer(_verdict_lines(out, verdict))
+    out.document(verdict)
     return exits.DONE if verdict.ok else exits.NOT_TRUSTED
 
 
@@ -101,18 +121,22 @@ def _verdict_lines(out: Invocation, verdict: AuditVerdict) -> Iterator[str]:
     how = "with the home's key" if verdict.with_key else "with the public key only"
     whole = (verdict.first, verdict.last) == (1, verdict.size)
     if verdict.ok:
-        what = "the journal is" if whole else f"records {verdict.first} to {verdict.last} are"
+        journal = "the journal is" if verdict.form is None else f"the {verdict.form} export is"
+        what = journal if whole else f"records {verdict.first} to {verdict.last} are"
         yield f"{out.style(f'{what} whole and unchanged', 'good')}, checked {how}"
         yield f"  records:    {verdict.size}"
-        plain = f", {verdict.plain_epochs} NOT encrypted" if verdict.plain_epochs else ""
-        yield f"  epochs:     {verdict.epochs}{plain}"
+        if verdict.form in (None, "full"):
+            plain = f", {verdict.plain_epochs} NOT encrypted" if verdict.plain_epochs else ""
+            yield f"  epochs:     {verdict.epochs}{plain}"
         yield f"  signatures: {verdict.signatures} checked"
-        yield f"  heads:      {verdict.heads} kept outside the journal agree"
+        if verdict.form is None:
+            yield f"  heads:      {verdict.heads} kept outside the journal agree"
         if verdict.since is not None:
             yield f"  since:      the checkpoint of {verdict.since} records is still in it"
         yield f"  root:       {verdict.root}{'' if whole else f', of {verdict.last} records'}"
         return
-    yield f"{out.style('the journal is NOT what was written', 'bad')}, checked {how}"
+    what = "the journal" if verdict.form is None else "the export"
+    yield f"{out.style(f'{what} is NOT what was written', 'bad')}, checked {how}"
     yield f"  first bad:  record {verdict.first_bad}, {verdict.damage}"
     yield f"  problem:    {clean(verdict.problem or '')}"
     if verdict.known_up_to is not None:
