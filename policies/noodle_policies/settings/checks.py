@@ -75,11 +75,17 @@ _POLICIES: Final = ("deployment.policies.", "deployment.maintenance_windows.")
 
 
 def consistency_problems(
-    values: Mapping[str, Any], environment: str | None, said: Container[str], place: PlaceOf
+    values: Mapping[str, Any],
+    environment: str | None,
+    said: Container[str],
+    place: PlaceOf,
+    wrong: AbstractSet[str] = frozenset(),
 ) -> Iterator[Problem]:
     """What contradicts itself. `said` are the keys that are no defaults.
 
-    A policy of another environment, of which nobody said anything, acts nowhere here.
+    `wrong` are keys of which it is not known what is meant: the policies, which many keys
+    make, are not asked about where one of them is. A policy of another environment, of which
+    nobody said anything, acts nowhere here.
     """
     yield from _not_above(
         values,
@@ -103,7 +109,11 @@ def consistency_problems(
         "even the newest kept version would go before older ones",
     )
     yield from _in_transit(values, place)
-    yield from _policies(values, environment, said, place)
+    if not any(key.startswith(_OF_POLICIES) for key in wrong):
+        yield from _policies(values, environment, said, place)
+
+
+_OF_POLICIES: Final = ("deployment.", "runtime_upgrade.strategies.")
 
 
 def _not_above(

@@ -16,6 +16,7 @@ S4. Resolving what was resolved changes nothing; the order in which the sources 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import partial
@@ -126,11 +127,16 @@ def examine(inputs: Inputs) -> tuple[Resolution, tuple[Problem, ...]]:
     values, chosen = _settled(sources, problems)
     inert, refused = dependencies(values, partial(_rank, chosen), _unsettled(problems))
     problems.extend(_dependency(key, switch, values, chosen) for key, switch in refused)
-    if not problems:
-        # What these ask is not worth asking of values that are themselves wrong.
+    if not any(one.kind is ProblemKind.SYNTAX for one in problems):
+        # Of a file that cannot be read it is not known what it says; of a key whose value is
+        # wrong it is, and what others say beside each other can be asked all the same.
+        wrong = _wrong(problems)
         place = partial(_place_in, chosen)
-        problems.extend(consistency_problems(values, environment, chosen, place))
-        problems.extend(security_problems(values, environment, place))
+        beside = (
+            *consistency_problems(values, environment, chosen, place, wrong),
+            *security_problems(values, environment, place),
+        )
+        problems.extend(one for one in beside if not _names(one, wrong))
     found = Resolution(
         MappingProxyType(values),
         tuple(sources),
@@ -325,6 +331,21 @@ def _settle_twins(
         else:
             values[name] = _as_kind(catalogue().keys[name], value)
         chosen[name] = source
+
+
+def _wrong(problems: Sequence[Problem]) -> frozenset[str]:
+    """The keys whose value is not what somebody said, for that is wrong; and their twins."""
+    known = catalogue()
+    named = {one.key for one in problems if one.key is not None}
+    found = [known.find(name) for name in named]
+    return frozenset(
+        named | {twin for key in found if key is not None for twin in known.twins_of(key)}
+    )
+
+
+def _names(problem: Problem, keys: AbstractSet[str]) -> bool:
+    words = problem.text.replace(",", " ").replace(":", " ").replace("(", " ").replace(")", " ")
+    return problem.key in keys or not keys.isdisjoint(words.split())
 
 
 def _unsettled(problems: Sequence[Problem]) -> set[str]:

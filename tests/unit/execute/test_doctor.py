@@ -348,3 +348,22 @@ def test_a_file_system_is_good_only_where_power_cuts_were_tried(
 
     assert found.ok is ok
     assert check_file_system(None, journaled=journaled, read_only=read_only).ok is None
+
+
+def test_what_touches_keys_and_settings_is_told(site: Site) -> None:
+    """None of it is bad: the user decides. Encryption off, and a folder that others may change."""
+
+    def told() -> dict[str, str]:
+        checks = examine_home(site.home, {}, thorough=False)
+        return {one.name: one.found for one in checks if one.name in ("encryption", "settings")}
+
+    assert told() == {
+        "encryption": "what is recorded is sealed",
+        "settings": "all settings can be used",
+    }
+    site.settings('{"encryption": {"enabled": false}}')
+    assert "anybody who can read journal.db" in told()["encryption"]
+    (site.path / "config").chmod(0o777)
+    found = [one for one in examine_home(site.home, {}, thorough=False) if not one.ok]
+    assert [one.name for one in found if one.name == "settings"] == ["settings"]
+    assert "mode 0777" in next(one.found for one in found if one.name == "settings")

@@ -7,6 +7,7 @@ itself examines and never opens a journal.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from noodle_engine.execute.failures import HomeUnusable
 from noodle_engine.execute.home.doctor import Check, Facts, examine, this_machine
 from noodle_engine.execute.home.layout import Home
 from noodle_engine.execute.home.opening import encrypts, open_reader, releases_of, settle
-from noodle_engine.execute.home.settings import Options
+from noodle_engine.execute.home.settings import Options, folders_of
 from noodle_engine.execute.keys.finding import master_key_of
 from noodle_engine.execute.keys.operating import key_view
 from noodle_engine.machine.text import path_text
@@ -72,6 +73,7 @@ def examine_home(
         checks = (*checks, *_keys(home, environment, options))
     if settled.values is not None:
         checks = (*checks, _log(home, log_options(settled.values, environment)))
+    checks = (*checks, *_folders(home, environment))
     if settled.failure is None:
         return (*checks, Check("settings", ok=True, found="all settings can be used"))
     failure = settled.failure
@@ -159,6 +161,23 @@ def _log(home: Home, options: LogOptions) -> Check:
     if wrong is not None:
         found += f" ({path_text(str(options.path))}: {wrong})"
     return Check("log", ok=True, found=found)
+
+
+def _folders(home: Home, environment: Mapping[str, str]) -> Iterator[Check]:
+    """Settings folders in which others can delete or replace files: the defaults would count."""
+    for folder in folders_of(home, environment):
+        try:
+            mode = folder.stat().st_mode
+        except OSError:
+            continue
+        if mode & 0o022 and not mode & stat.S_ISVTX:
+            name = path_text(str(folder))
+            yield Check(
+                "settings",
+                ok=None,
+                found=f"others may delete or replace files in {name} (mode {mode & 0o7777:04o})",
+                remedy=f"`chmod go-w {name}`, unless whoever may write there may decide",
+            )
 
 
 def _sqlite() -> str:

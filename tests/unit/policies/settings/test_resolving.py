@@ -232,6 +232,25 @@ def test_all_problems_of_all_sources_are_named_at_once(tmp_path: Path) -> None:
     ]
 
 
+def test_rules_between_keys_are_asked_beside_wrong_values(tmp_path: Path) -> None:
+    """Nobody mends one thing to be told of the next; what is wrong itself is not asked about."""
+    canary = "runtime_upgrade.strategies.strategy_configs.canary"
+    content = {
+        **nested(f"{canary}.initial_percentage", 90),
+        "encryption": {"key_source": "moon", "data_in_transit_encryption": False},
+        "secure_communication": {"tls_required": True},
+    }
+    found = problems_of([write(tmp_path, "noodle.json", content)])
+    assert [(one.kind, one.key) for one in found] == [
+        (ProblemKind.CONSISTENCY, f"{canary}.initial_percentage"),
+        (ProblemKind.RANGE, "encryption.key_source"),
+        (ProblemKind.CONSISTENCY, "secure_communication.tls_required"),
+    ]
+    content["runtime_upgrade"]["strategies"]["strategy_configs"]["canary"]["max_percentage"] = "x"  # type: ignore[index]
+    found = problems_of([write(tmp_path, "noodle.json", content)])
+    assert f"{canary}.initial_percentage" not in {one.key for one in found}
+
+
 def test_a_problem_has_its_line_and_column(tmp_path: Path) -> None:
     folder = write(tmp_path, "noodle.json", '{\n "debug": {\n  "log_level": "LOUD"}}')
     (problem,) = problems_of([folder])
