@@ -20,12 +20,14 @@ import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Final
 
 import pytest
 from hypothesis import settings
+
+from tests.second_opinion import Opinions, homes_in, is_looked_after
 
 # What the person who runs the suite has set for a home of theirs is not for the tests.
 for variable in [name for name in os.environ if name.startswith("NOODLE_")]:
@@ -94,6 +96,27 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.line(
                 f"{tests} skipped, {package} is missing; to run them: {help_line}"
             )
+
+
+OPINIONS: Final = Opinions()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """After a test that passed, the second verifier looks at the journals it has made."""
+    yield
+    if isinstance(item, pytest.Function) and is_looked_after(item.nodeid):
+        for home, key in homes_in(item.funcargs):
+            said = OPINIONS.differing(home, key)
+            assert said is None, f"{home}: {said}"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Say how many journals were looked at, where somebody asks."""
+    if os.environ.get("TEST_OPINIONS") and OPINIONS.checked:
+        with open(os.environ["TEST_OPINIONS"], "a") as out:
+            out.write(f"{OPINIONS.checked}\n")
+    OPINIONS.close()
 
 
 def pytest_collection_finish() -> None:

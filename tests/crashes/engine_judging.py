@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import signal
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
 from noodle_journal.storage.reserve import RESERVE_BYTES
+from tests.breadth import BREADTH, Breadth
 from tests.crashes import engine_run
 from tests.crashes.engine_home import NAMES, NEW, OLD, SICK, content
 from tests.crashes.harness.run import Outcome
 from tests.crashes.harness.shim import Mode, Strike
+from tests.second_opinion import differing
 
 RECORDING: Final = Strike(Mode.RECORD)
 HOME: Final = frozenset(
@@ -60,12 +63,19 @@ def explained(outcome: Outcome) -> str | None:
     return ENDED.get(upgrades[0].get("state", ""))
 
 
+SECOND_EVERY: Final = 6
+_LOOKS: Final = count()
+
+
 def check_home(home: Path) -> None:
     """A home holds what the format page names, and its reserve is whole."""
     more = {path.name for path in home.iterdir()} - HOME
     more |= {path.name for path in (home / "keys").iterdir()} - KEYS
     assert not more, f"left in the home: {more}"
     assert (home / "reserve").stat().st_blocks * 512 >= RESERVE_BYTES, "the reserve was lost"
+    if next(_LOOKS) % SECOND_EVERY == 0 or BREADTH is not Breadth.SMALL:
+        said = differing(home)
+        assert said is None, said
 
 
 def check_beside(folder: Path, found: dict[str, Any]) -> None:

@@ -66,6 +66,7 @@ from noodle_engine.targets.failures import TargetChanged
 from tests.breadth import BREADTH, Breadth
 from tests.crashes.harness.snapshot import Snapshot
 from tests.memory import memory_folder
+from tests.second_opinion import differing
 
 NAMES = ("web", "api")
 VERSIONS = ("1.0.0", "1.1.0", "1.2.0", "2.0.0")
@@ -595,6 +596,8 @@ class EngineComesToRest(EngineUnderCrashes):
         before = self._open().journal.size
         assert not self._open().world.upgrades
         self._die()
+        if BREADTH is not Breadth.SMALL:
+            assert differing(self.home.path) is None
         assert self._open().journal.size == before
 
 
