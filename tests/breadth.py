@@ -13,7 +13,7 @@ from typing import Final
 
 __all__ = ["BREADTH", "Breadth", "sampled"]
 
-_SMALL_OF: Final = 4
+_SMALL_OF: Final = 8
 _SMALL_MIN: Final = 3
 
 
@@ -30,7 +30,7 @@ BREADTH: Final = Breadth(os.environ.get("TEST_SWEEP", ""))
 
 
 def sampled(wide: int) -> int:
-    """How many to take where a wide run takes `wide`: a small one a quarter, three at least."""
+    """How many to take where a wide run takes `wide`: a small one an eighth, three at least."""
     if BREADTH is not Breadth.SMALL:
         return wide
     return min(wide, max(_SMALL_MIN, wide // _SMALL_OF))
