@@ -66,6 +66,8 @@ from noodle_journal.errors import NoodleError
 from noodle_policies.settings.values import values_hash
 
 if TYPE_CHECKING:
+    from noodle_engine.execute.auditing.comparing import AuditDiffView
+    from noodle_engine.execute.auditing.filtering import Filter
     from noodle_engine.execute.auditing.views import CheckpointView, ExportView, ProofView
     from noodle_engine.execute.home.checkup import DoctorView
     from noodle_engine.execute.home.doctor import Check
@@ -464,15 +466,39 @@ class Noodle:
         return verdict_of(report, with_key=key is not None, since=since)
 
     def audit_show(
-        self, upgrade_id: str | None = None, *, start: int = 1, stop: int | None = None
+        self,
+        upgrade_id: str | None = None,
+        *,
+        start: int = 1,
+        stop: int | None = None,
+        wanted: Filter | None = None,
     ) -> Iterator[AuditEntry]:
-        """Records as sentences with their fields: of one upgrade, or all from `start`."""
+        """Records as sentences with their fields: of one upgrade, or all from `start`.
+
+        `wanted` says more of what is wanted; the other arguments count more than it does.
+        """
+        from noodle_engine.execute.auditing.filtering import Filter, chosen
+
         with self._read("audit_show") as (journal, world):
-            if upgrade_id is None:
-                yield from reading.audit_entries(journal.read(start, stop))
-            else:
-                found = reading.find_upgrade(journal, world, upgrade_id)
-                yield from reading.audit_entries(journal.read_run(found.id))
+            found = wanted or Filter()
+            if upgrade_id is not None:
+                one = reading.find_upgrade(journal, world, upgrade_id)
+                found = replace(found, upgrade=one.id)
+            if start != 1:
+                found = replace(found, first=start)
+            if stop is not None:
+                found = replace(found, last=stop - 1)
+            yield from reading.audit_entries(chosen(journal, found))
+
+    def audit_diff(self, first: int, last: int) -> AuditDiffView:
+        """What the records after `first`, up to and with `last`, changed; 0 is before all.
+
+        Raises RecordUnknown, RecordsShredded.
+        """
+        from noodle_engine.execute.auditing.comparing import compared
+
+        with self._read("audit_diff") as (journal, _):
+            return compared(journal, first, last)
 
     def audit_replay(self, upgrade_id: str | None = None, *, at: int | None = None) -> ReplayView:
         """What the records up to `at` say; at the end, also where live and disk differ.

@@ -93,6 +93,8 @@ def walk(site: Site) -> dict[str, list[Any]]:
     use("audit verify", "--public-key", "home/keys/log.pub", "--every-signature")
     use("audit show")
     use("audit show", first)
+    use("audit show", "--kind", "step.done", "--component", "hello", "--since", "1h", "--tail", "2")
+    use("audit diff", "3", "9")
     use("audit checkpoint", "--out", "kept")
     use("audit verify", "--since", "kept", "--from", "3", "--to", "9")
     use("audit export", "exported", "--form", "redacted")

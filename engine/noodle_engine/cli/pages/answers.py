@@ -35,6 +35,7 @@ from noodle_engine.execute.answers.views import (
     UpgradeView,
     VerifiedView,
 )
+from noodle_engine.execute.auditing.comparing import AuditDiffView
 from noodle_engine.execute.auditing.views import CheckpointView, ExportView, ProofChecked, ProofView
 from noodle_engine.execute.home.checkup import DoctorView
 from noodle_engine.execute.home.config_files import MadeView, MigratedView
@@ -80,6 +81,7 @@ ANSWERS: dict[str, tuple[type, ...]] = {
     "audit verify": (AuditVerdict,),
     "audit show": (AuditEntries,),
     "audit replay": (ReplayView,),
+    "audit diff": (AuditDiffView,),
     "audit export": (ExportView,),
     "audit checkpoint": (CheckpointView,),
     "audit prove": (ProofView, ProofChecked),

@@ -34,6 +34,7 @@ from noodle_engine.machine.records import (
     BACK_TIMER,
     TOTAL_TIMER,
     Entry,
+    Observation,
     Requested,
     StepDone,
     entry_of,
@@ -60,6 +61,7 @@ from noodle_journal.shredding import EpochSpan
 
 __all__ = [
     "JournalReader",
+    "Replayed",
     "audit_entries",
     "component_rows",
     "entry_in",
@@ -545,42 +547,63 @@ def _plain(kind: str) -> str:
     }.get(kind, kind)
 
 
-def replay(journal: JournalReader, at: int | None, only: str | None, live: Live) -> ReplayView:
-    """What the records up to `at` say; at the end, also where live and disk differ.
+class Replayed:
+    """The fold of a journal's records, one after the other: what is alive, and every upgrade.
 
-    `live` is compared where the records reach the one up to which it is a fold.
+    After a shredding it begins at the first state that can be read.
+    """
+
+    def __init__(self, journal: JournalReader, stop: int) -> None:
+        """To be told the records up to and with `stop`. Raises RecordsShredded."""
+        self.world = Fold()
+        self.upgrades: dict[str, Upgrade] = {}
+        self._first = journal.first_readable
+        if stop < self._first and self._first > 1:
+            raise RecordsShredded(self._first - 1)
+
+    def take(self, record: Record) -> None:
+        """One record more."""
+        if self._first > 1 and record.kind is Kind.STATE:
+            # What is shredded before it is in it, as far as it is alive.
+            self.world, self._first = fold_state(record.body), 1
+            self.upgrades.update(self.world.upgrades)
+        entry = entry_in(record)
+        if entry is None:
+            return
+        before = self.upgrades.get(entry.upgrade or "")
+        if isinstance(entry.event, Requested):
+            self.upgrades[str(entry.upgrade)] = requested(entry)
+        elif before is not None:
+            self.upgrades[before.id] = fold_upgrade(before, entry)
+        self.world = fold(self.world, entry)
+
+
+def replay(journal: JournalReader, at: int | None, only: str | None, live: Live) -> ReplayView:
+    """What the records up to `at` say, and what is at the targets now.
+
+    At the end also where live and disk differ from it; before that, what has changed since
+    is told and is no fault. `live` is compared where the records reach the one up to which
+    it is a fold.
     """
     size = journal.size
     stop = size if at is None else max(0, min(at, size))
-    seen = Fold()
-    all_seen: dict[str, Upgrade] = {}
+    seen = Replayed(journal, stop)
     differs: list[str] = []
-    first = journal.first_readable
-    if stop < first and first > 1:
-        raise RecordsShredded(first - 1)
     for record in journal.read(1, stop + 1):
-        if first > 1 and record.kind is Kind.STATE:
-            # What is shredded before it is in it, as far as it is alive.
-            seen, first = fold_state(record.body), 1
-            all_seen.update(seen.upgrades)
-        entry = entry_in(record)
-        if entry is not None:
-            before = all_seen.get(entry.upgrade or "")
-            if isinstance(entry.event, Requested):
-                all_seen[str(entry.upgrade)] = requested(entry)
-            elif before is not None:
-                all_seen[before.id] = fold_upgrade(before, entry)
-            seen = fold(seen, entry)
-        if record.seq == live.seq and _alive(seen) != _alive(live.world):
+        seen.take(record)
+        if record.seq == live.seq and _alive(seen.world) != _alive(live.world):
             differs.append("the live fold differs from the replayed one")
-    if stop == size:
-        differs.extend(_differing(seen))
+    observed = {name: _observed_now(one) for name, one in seen.world.components.items()}
+    told = list(_differing(seen.world, observed))
+    upgrades = [one for one in seen.upgrades.values() if only in (None, one.id)]
     return ReplayView(
         at=stop,
         size=size,
-        upgrades=tuple(_upgrade_row(one) for one in all_seen.values() if only in (None, one.id)),
-        components=component_rows(seen, {}),
-        differs=tuple(differs),
+        upgrades=tuple(_upgrade_row(one) for one in upgrades),
+        components=component_rows(seen.world, {}),
+        differs=(*differs, *told) if stop == size else tuple(differs),
+        since=() if stop == size else tuple(told),
+        observed={name: one for name, one in observed.items() if isinstance(one, Observation)},
     )
 
 
@@ -588,17 +611,22 @@ def _alive(world: Fold) -> tuple[object, ...]:
     return world.components, world.points, world.upgrades
 
 
-def _differing(seen: Fold) -> Iterator[str]:
+def _observed_now(installed: Installed) -> Observation | Exception:
+    """What is at a target now, or why it cannot be looked at."""
+    try:
+        return Observation(_observed_root(installed.kind, installed.target, [installed.root]))
+    except Exception as error:  # noqa: BLE001 - replaying must not fail over one target
+        return error
+
+
+def _differing(seen: Fold, observed: Mapping[str, Observation | Exception]) -> Iterator[str]:
     """Where a target is not what the records say, save in an open upgrade, which says so itself."""
     moving = {one.name for upgrade in seen.upgrades.values() for one in upgrade.plan.components}
     for name, installed in seen.components.items():
         if name in moving:
             continue
-        path = local_path(installed.target)
-        try:
-            root = _observed_root(installed.kind, installed.target, [installed.root])
-        except Exception as error:  # noqa: BLE001 - replaying must not fail over one target
-            yield f"{name}: {path} cannot be looked at ({error})"
-            continue
-        if root != installed.root:
-            yield f"{name}: {path} is not what the journal says ({root})"
+        path, now = local_path(installed.target), observed[name]
+        if isinstance(now, Exception):
+            yield f"{name}: {path} cannot be looked at ({now})"
+        elif now.root != installed.root:
+            yield f"{name}: {path} is not what the journal says ({now.root})"

@@ -410,13 +410,18 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class ReplayView:
-    """The answer of audit replay: what the records up to `at` say, and what live differs."""
+    """The answer of audit replay: what the records up to `at` say.
+
+    `differs`: where live is not what the whole journal says. `since`: what is at the targets
+    now and was not at an earlier `at`. `observed`: what is at the targets of then, now.
+    """
 
     at: int
     size: int
     upgrades: tuple[UpgradeRow, ...]
     components: tuple[ComponentRow, ...]
     differs: tuple[str, ...]
+    since: tuple[str, ...] = ()
     observed: dict[str, Observation] = field(default_factory=dict)
     format: int = FORMAT
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from noodle_engine.cli.commands.audit.exporting import export
-from noodle_engine.cli.commands.audit.looking import replay, show
+from noodle_engine.cli.commands.audit.looking import diff, replay, show
 from noodle_engine.cli.commands.audit.proving import checkpoint, prove
 from noodle_engine.cli.commands.audit.verifying import verify
 from noodle_engine.cli.lazy import CommandGroup
@@ -18,5 +18,5 @@ def audit() -> None:
     """Verify, show, replay and prove the journal."""
 
 
-for _command in (verify, show, replay, checkpoint, prove, export):
+for _command in (verify, show, replay, diff, checkpoint, prove, export):
     audit.add_command(_command)
