@@ -21,11 +21,12 @@ J6. Records that go back find space on a full disk: the reserve is freed for the
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from noodle_journal.anchors.comparing import Compared, Verdict, compare
 from noodle_journal.creation import Created, create
 from noodle_journal.draft import Entropy, Waiting, ready
 from noodle_journal.failures import (
@@ -265,6 +266,40 @@ class Journal:
         finally:
             self._give_turn()
         self._commit_one(Waiting(items=[], going_back=False, head=True))
+
+    # -- anchors ---------------------------------------------------------
+
+    def keep_head(self) -> str | None:
+        """Keep the last signed head in the keystore, and return it as a note to send.
+
+        It is durable here before anybody has it: after a crash in between nothing else is
+        signed for its size. None for a journal without records.
+
+        Raises: JournalFull, JournalIoError, JournalBusy, KeystoreDamaged, JournalClosed.
+        """
+        self._take_turn()
+        try:
+            head = self._writer.keep_head()
+            return None if head is None else head.note(self._ring.signer.public_key)
+        finally:
+            self._give_turn()
+
+    def compare(self, notes: Iterable[str], *, remember: bool = False) -> Sequence[Compared]:
+        """Hold notes that were kept elsewhere against the journal.
+
+        `remember` keeps the heads that it is behind of, so that every later opening finds the
+        loss. Raises: JournalDamaged, and as `keep_head`.
+        """
+        found = compare(self._log, notes)
+        behind = [one.head for one in found if one.verdict is Verdict.ROLLBACK and one.head]
+        if remember and behind:
+            self._take_turn()
+            try:
+                for head in behind:
+                    self._ring.keystore.add_head(head)
+            finally:
+                self._give_turn()
+        return found
 
     # -- shredding -------------------------------------------------------
 

@@ -182,6 +182,12 @@ class Log:
         with self._lock, reading(self.path, 1):
             return rows.size(self.connection)
 
+    def root_at(self, size: int) -> bytes | None:
+        """The root that is stored for a size; None where no commit ends there."""
+        with self._lock, reading(self.path, size):
+            row = rows.row_at(self.connection, size)
+        return None if row is None else row.root
+
     def record(self, row: Row) -> Record:
         """Raises: JournalDamaged, JournalForged, KeyMissing."""
         header = checked_header(row, log_id=self.log_id)
@@ -342,10 +348,8 @@ class Log:
         return None
 
     def _check_root(self, size: int) -> None:
-        with self._lock, reading(self.path, size):
-            row = rows.row_at(self.connection, size)
+        root = self.root_at(size)
         heads = self.ring.keystore.heads_of(size)
-        root = None if row is None else row.root
         if root is not None and any(head.root == root for head in heads):
             return
         if _excused(size, self.given_up()):

@@ -5,11 +5,12 @@ Owns a journal opened for reading. Never writes, opens no epoch, takes no lock.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
+from noodle_journal.anchors.comparing import Compared, compare
 from noodle_journal.failures import JournalRollback
 from noodle_journal.format.checkpoints import Checkpoint
 from noodle_journal.format.records import Kind, Record
@@ -130,6 +131,10 @@ class Reader:
     def first_of(self, run: str) -> int | None:
         """The number of an upgrade's first record."""
         return self._log.first_of(run)
+
+    def compare(self, notes: Iterable[str]) -> Sequence[Compared]:
+        """Hold notes that were kept elsewhere against the journal. Raises: JournalDamaged."""
+        return compare(self._log, notes)
 
     def load(self) -> Loaded:
         """The last state and the records after it, as of one moment."""

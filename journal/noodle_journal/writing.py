@@ -527,6 +527,16 @@ class Writer:
         except JournalError:
             self.head_owed = True
 
+    def keep_head(self) -> Checkpoint | None:
+        """Keep the last signed head now, durable on return; None without records.
+
+        Raises: JournalFull, JournalIoError, JournalBusy, KeystoreDamaged.
+        """
+        last = self.checkpoint
+        if last is not None:
+            self._ring.keystore.add_head(Head(last.size, last.root, last.signature))
+        return last
+
     # -- failing ---------------------------------------------------------
 
     def poisoned_by(self, reason: str) -> JournalError:
