@@ -1,26 +1,22 @@
 /*
- * One upgrade of two components, driven by an engine that may die at any step.
+ * One upgrade, driven by an engine that may die at any step.
  *
- * Owns the model of `decide`, of the journal's commit, of the exchange on disk
- * and of a crash. States, moves, steps and the order of the way back come from
- * `table.pml`, which generate.py writes from the code.
+ * Owns the journal's commit, the processes around one engine, and a crash. What the engine
+ * decides and does is `decide.pml`; the plan that it upgrades is in `table.pml`.
  *
  * The journal is a fold: w_* is what the engine has written (and remembers),
  * d_* what a power cut leaves. A commit is written in one step and durable in
- * the next; between the two a crash keeps it or not. The disk is two names a
- * component: the target, and `.next` beside it, each with what a process sees
- * (target, beside) and what a power cut leaves (kept_*).
- *
- * -D name switches one seeded fault on; README.md says which property finds it.
+ * the next; between the two a crash keeps it or not.
  */
-
-#include "table.pml"
 
 #ifndef CRASHES
 #define CRASHES 2
 #endif
 #ifndef ABORTS
 #define ABORTS 1
+#endif
+#ifndef DEADLINES
+#define DEADLINES 0
 #endif
 #ifndef FAILURES
 #define FAILURES 1
@@ -31,34 +27,16 @@
 #ifndef RELEASES
 #define RELEASES 1
 #endif
+#ifndef RESUMES
+#define RESUMES 0
+#endif
 
-#define BIT(number) (1 << (number))
-#define IS(kind) ((kind) & BIT(step))
-#define CLEAN_UP (STEP_POINT | STEP_CLEAN_COMMITTED | STEP_CLEAN_ROLLED_BACK)
-
-/* what a name on disk leads to */
-#define NOTHING 0
-#define OLD 1
-#define NEW 2
-#define TORN 3
-#define FOREIGN 4
-
-/* what the engine does next */
-#define WAIT 0
-#define DO 1
-#define UNDO 2
-#define PROBE 3
-#define HELD 4
-
-/* how it ended; FOUND is what a probe or a step says of a foreign target */
-#define DONE 1
-#define NOT_DONE 2
-#define FAILED 3
-#define FOUND 4
+#include "decide.pml"
 
 /* the journal: written, and durable */
 byte w_state = PENDING, d_state = PENDING;
-bit w_undoing, d_undoing, w_hold, d_hold;
+bit w_undoing, d_undoing;
+byte w_hold, d_hold;
 int w_begun, w_done, w_failed, w_undo_begun, w_undone;
 int d_begun, d_done, d_failed, d_undo_begun, d_undone;
 bit committing;
@@ -67,203 +45,43 @@ bit committing;
 bit told_undoing, told_committed, told_rolled_back;
 int told_done;
 
-/* the disk, and the program that runs from it */
-byte target[2] = OLD, beside[2] = NOTHING;
-byte kept_target[2] = OLD, kept_beside[2] = NOTHING;
-bit synced[2] = 1;
-byte runs[2] = OLD;
-
 /* the engine's memory, lost in a crash */
 byte action = WAIT, step, outcome, where;
 bit resuming;
 
 /* the world */
 bit up = 1, engine_down, caller_down, back_on_crash;
-byte crashes, aborts, failures, strangers, releases;
+byte crashes, aborts, deadlines, failures, strangers, releases, resumes;
 bit stranger[2];
 
-hidden int todo;
-hidden byte advancing;
-
-/* how often a crash was tried, over the whole search; printed by the checker */
+/* what the search met, over all of it: printed or written by the checker's own code */
 c_decl {
 	extern long kills_tried, cuts_tried;
 	extern void tried(long *);
+	extern void journal_moved(const int *);
 }
 c_code {
-	long kills_tried, cuts_tried;
-	static void report_tried(void)
-	{
-		printf("crashes tried: %ld kills, %ld power cuts\n", kills_tried, cuts_tried);
-	}
-	void tried(long *counter)
-	{
-		static int registered;
-		if (!registered) { registered = 1; atexit(report_tried); }
-		++*counter;
-	}
-}
-
-/* ---- decide ------------------------------------------------------------- */
-
-inline first() {
-	step = 0;
-	do
-	:: todo & BIT(step) -> break
-	:: else -> step++
-	od
-}
-
-inline turn_back() {
-	w_undoing = 1;
-	w_hold = 0
-}
-
-inline begin() {
-	action = DO;
-	w_begun = w_begun | BIT(step);
-	w_failed = w_failed & ~BIT(step)
-}
-
-inline begin_undo() {
-	action = UNDO;
-	w_undo_begun = w_undo_begun | BIT(step);
-	w_undone = w_undone & ~BIT(step)
-}
-
-/* go on from where the records stand: moves, then the next intent */
-inline advance() {
-	action = WAIT;
-	step = 0;
-	advancing = 1;
-	do
-	:: !advancing -> break
-	:: advancing && w_hold -> action = HELD; advancing = 0
-	:: advancing && !w_hold && TERMINAL(w_state) ->
-		todo = STEPS_OF(w_state) & ~w_done & ~w_failed;
-		if
-		:: todo -> first(); begin()
-		:: else
-		fi;
-		advancing = 0
-#ifdef FORWARD_WHILE_UNDOING
-	:: advancing && !w_hold && !TERMINAL(w_state) && w_undoing && w_state != VERIFIED ->
-#else
-	:: advancing && !w_hold && !TERMINAL(w_state) && w_undoing ->
-#endif
-#ifdef UNDO_TRUSTS_DONE
-		todo = UNDOABLE & w_done & ~w_undone;
-#else
-		todo = UNDOABLE & w_begun & ~w_undone;
-#endif
-#ifdef ONE_NOT_UNDONE
-		todo = todo & ~OF_0;
-#endif
-		if
-		:: todo ->
-#ifdef COMPONENTS_FORWARD
-			first_undo_components_forward();
-#else
-#ifdef HOOKS_FIRST
-			first_undo_hooks_first();
-#else
-			first_undo();
-#endif
-#endif
-			begin_undo();
-			advancing = 0
-		:: else -> move(UNDONE)
-		fi
-	:: else ->
-		todo = w_begun & ~w_done & ~w_failed;
-		if
-		:: todo ->
-			first();
-			action = PROBE;
-#ifdef PROBE_NEVER_COMES
-			action = WAIT;
-#endif
-			advancing = 0
-		:: else ->
-			todo = STEPS_OF(w_state) & ~w_done;
-			if
-			:: todo -> first(); begin(); advancing = 0
-			:: else -> move_forward()
-			fi
-		fi
-	od;
-	where = ((OF_1 & BIT(step)) -> 1 : 0);
-	outcome = 0
-}
-
-/* D3: what a resume says before it goes on; of an end, that what failed is tried again */
-inline note_resumed() {
-	todo = w_begun & ~w_done & ~w_failed;
-	if
-	:: TERMINAL(w_state) -> w_failed = w_failed & ~(STEPS_OF(w_state) & CLEAN_UP)
-	:: back_on_crash && !TERMINAL(w_state) && !w_hold && !w_undoing &&
-	   !(w_begun & STEP_SWAP) && !todo -> turn_back()
-	:: else
-	fi
-}
-
-inline note_result() {
-	if
-	:: action == DO && outcome == DONE -> w_done = w_done | BIT(step)
-	:: action == DO && outcome != DONE ->
-		w_failed = w_failed | BIT(step);
-		if
-		:: TERMINAL(w_state)
-		:: !TERMINAL(w_state) && outcome == FOUND -> w_hold = 1
-#ifndef FAILED_STEP_DONE_AGAIN
-		:: !TERMINAL(w_state) && outcome != FOUND && !w_undoing -> turn_back()
-#endif
-		:: else
-		fi
-	:: action == UNDO && outcome == DONE -> w_undone = w_undone | BIT(step)
-	:: action == UNDO && outcome != DONE && !(IS(STEP_STAGE) && outcome == FAILED) -> w_hold = 1
-	:: action == UNDO && IS(STEP_STAGE) && outcome == FAILED ->
-		w_undone = w_undone | BIT(step) /* given up: the clean-up tries again */
-	:: action == PROBE && outcome == FOUND -> w_hold = 1
-	:: action == PROBE && outcome != FOUND ->
-		if
-		:: outcome == DONE -> w_done = w_done | BIT(step)
-		:: else -> w_failed = w_failed | BIT(step)
-		fi;
-		if
-		:: back_on_crash && !w_undoing && !w_hold && !(w_done & STEP_SWAP) -> turn_back()
-		:: else
-		fi
-	fi
+	\#include "counting.h"
 }
 
 /* ---- the journal -------------------------------------------------------- */
 
-inline tell() {
-	told_undoing = told_undoing | w_undoing;
-	told_done = told_done | w_done;
-	if
-	:: w_state == COMMITTED -> told_committed = 1
-	:: w_state == ROLLED_BACK -> told_rolled_back = 1
-	:: else
-	fi
-}
-
-inline make_durable() {
-	d_state = w_state; d_undoing = w_undoing; d_hold = w_hold;
-	d_begun = w_begun; d_done = w_done; d_failed = w_failed;
-	d_undo_begun = w_undo_begun; d_undone = w_undone
-}
-
-inline forget_written() {
-	w_state = d_state; w_undoing = d_undoing; w_hold = d_hold;
-	w_begun = d_begun; w_done = d_done; w_failed = d_failed;
-	w_undo_begun = d_undo_begun; w_undone = d_undone
+inline moved() {
+	c_code {
+		const int fields[16] = {
+			now.d_state, now.d_undoing, now.d_hold, now.d_begun,
+			now.d_done, now.d_failed, now.d_undo_begun, now.d_undone,
+			now.w_state, now.w_undoing, now.w_hold, now.w_begun,
+			now.w_done, now.w_failed, now.w_undo_begun, now.w_undone
+		};
+		journal_moved(fields);
+	}
 }
 
 inline flush() {
 	d_step {
 		committing = 0;
+		moved();
 		make_durable();
 		tell()
 	}
@@ -279,168 +97,9 @@ inline written() {
 #endif
 }
 
-/* ---- the target --------------------------------------------------------- */
-
-inline fsync_parent() {
-	kept_target[where] = target[where];
-	kept_beside[where] = beside[where]
-}
-
-inline exchange() {
-	todo = target[where];
-	target[where] = beside[where];
-	beside[where] = todo;
-	todo = 0
-}
-
-inline stage() {
-	d_step { beside[where] = NEW; synced[where] = 0 };
-	d_step {
-#ifndef STAGE_NOT_FLUSHED
-		synced[where] = 1;
-#endif
-		fsync_parent();
-		outcome = DONE
-	}
-}
-
-/* recheck, exchange, check what was displaced, make it durable */
-inline swap(expected, wanted) {
-	if
-	:: d_step { target[where] == wanted ->
-		fsync_parent();
-		outcome = DONE
-	   }
-#ifdef FOREIGN_OVERWRITTEN
-	:: target[where] != wanted ->
-#else
-	:: target[where] == expected && beside[where] == wanted ->
-#endif
-		d_step { exchange() };
-		if
-#ifdef FOREIGN_OVERWRITTEN
-		:: true
-#else
-		:: beside[where] == expected
-		:: beside[where] != expected ->
-			d_step { exchange(); outcome = FOUND }
-#endif
-		fi;
-		d_step {
-#ifndef NO_FLUSH_BEFORE_DONE
-			fsync_parent();
-#endif
-			if
-			:: outcome == 0 -> outcome = DONE
-			:: else
-			fi
-		}
-#ifndef FOREIGN_OVERWRITTEN
-	:: d_step { target[where] != wanted && !(target[where] == expected && beside[where] == wanted) ->
-		outcome = FOUND
-	   }
-#endif
-	fi
-}
-
-/* take away what is beside the target, if it is what this upgrade left there */
-inline clean(expected) {
-	d_step {
-		if
-#ifdef FOREIGN_OVERWRITTEN
-		:: true ->
-#else
-		:: beside[where] == NOTHING || beside[where] == expected || beside[where] == TORN ->
-#endif
-			beside[where] = NOTHING;
-			fsync_parent();
-			outcome = DONE
-#ifndef FOREIGN_OVERWRITTEN
-		:: else -> outcome = FOUND
-#endif
-		fi
-	}
-}
-
-inline look(condition) {
-	d_step {
-		if
-		:: condition -> outcome = DONE
-		:: else -> outcome = FOUND
-		fi
-	}
-}
-
-inline restart_program() {
-	d_step { runs[where] = target[where]; outcome = DONE }
-}
-
-inline do_step() {
-	if
-#ifdef FAILED_STEP_DONE_AGAIN
-	:: d_step { outcome = FAILED }
-#else
-	:: d_step { failures < FAILURES -> failures++; outcome = FAILED }
-#endif
-	:: IS(STEP_CHECK | STEP_SNAPSHOT) -> look(target[where] == OLD)
-	:: IS(STEP_STAGE) -> stage()
-	:: IS(STEP_SWAP) -> swap(OLD, NEW)
-	:: IS(STEP_AFTER_SWAP) -> restart_program()
-	:: IS(STEP_RECHECK) -> look(target[where] == NEW && beside[where] == OLD)
-	:: IS(STEP_CLEAN_COMMITTED) -> clean(OLD)
-#ifdef STAGE_UNDONE_OR_LEFT
-	:: IS(STEP_CLEAN_ROLLED_BACK) -> outcome = DONE
-#else
-	:: IS(STEP_CLEAN_ROLLED_BACK) -> clean(NEW)
-#endif
-	:: IS(STEP_HEALTH | STEP_POINT) -> outcome = DONE
-	fi
-}
-
-inline undo_step() {
-	if
-	:: d_step { failures < FAILURES -> failures++; outcome = FAILED }
-	:: IS(STEP_STAGE) -> clean(NEW)
-	:: IS(STEP_SWAP) -> swap(NEW, OLD)
-	:: IS(STEP_AFTER_SWAP) -> restart_program()
-	fi
-}
-
-inline probe_step() {
-	d_step {
-		if
-#ifdef INTENT_TAKEN_FOR_DONE
-		:: IS(STEP_SWAP) -> outcome = DONE
-#else
-		:: IS(STEP_SWAP) && target[where] == NEW ->
-#ifndef PROBE_WITHOUT_FLUSH
-			fsync_parent();
-#endif
-			outcome = DONE
-		:: IS(STEP_SWAP) && target[where] == OLD && beside[where] == NEW -> outcome = NOT_DONE
-		:: IS(STEP_SWAP) && target[where] != NEW &&
-		   !(target[where] == OLD && beside[where] == NEW) -> outcome = FOUND
-#endif
-		:: IS(STEP_STAGE) && beside[where] == NEW ->
-			/* read back, and synced again: a kill may have come before the sync */
-			synced[where] = 1;
-			fsync_parent();
-			outcome = DONE
-		:: IS(STEP_STAGE) && beside[where] != NEW -> outcome = NOT_DONE
-		:: !IS(STEP_SWAP | STEP_STAGE) -> outcome = NOT_DONE
-		fi
-	}
-}
-
 /* ---- the processes ------------------------------------------------------ */
 
-inline perform() {
-	if
-	:: action == DO -> do_step()
-	:: action == UNDO -> undo_step()
-	:: action == PROBE -> probe_step()
-	fi
-}
+#define CLEAN_UP_FAILED (TERMINAL(w_state) && (w_failed & STEPS_OF(w_state) & CLEAN_UP))
 
 inline drive() {
 	d_step {
@@ -466,9 +125,16 @@ inline drive() {
 		flush()
 	:: action == WAIT && !TERMINAL(w_state) -> false /* see PROBE_NEVER_COMES */
 	:: d_step { action == WAIT && TERMINAL(w_state) -> step = 0; where = 0 };
-end_finished:	false
+		/* it has ended; what of the clean-up failed, a resume tries again */
+end_finished:	d_step { resumes < RESUMES && CLEAN_UP_FAILED && !committing ->
+			resumes++;
+			note_resumed();
+			advance();
+			written()
+		};
+		flush()
 	:: action == HELD ->
-end_held:	d_step { !w_hold && !committing -> note_resumed(); advance(); written() };
+end_held:	d_step { !w_hold && !committing -> advance(); written() };
 		flush()
 	od
 }
@@ -485,25 +151,70 @@ active proctype engine() {
 	od
 }
 
-/* a person: takes the upgrade back, or ends a hold */
+#define CAN_TURN (!TERMINAL(w_state) && !w_undoing)
+
+/* whoever speaks to the engine: a person who aborts or ends a hold, and its own deadlines */
 active proctype caller() {
 end_not_begun:	do
 	:: {
 end_idle:	do
-		:: d_step { aborts < ABORTS && !committing && !TERMINAL(w_state) && !w_undoing ->
+#ifdef ABORT_ON_AN_OLD_LOOK
+		:: aborts < ABORTS && !committing && CAN_TURN ->
+			d_step { !committing -> aborts++; turn_back(); written() };
+#else
+		:: d_step { aborts < ABORTS && !committing && CAN_TURN ->
 			aborts++;
 			turn_back();
 			written()
 		   };
+#endif
 			flush()
+		/* the deadline of a way forward; of one that goes back already or is held it says nothing */
+#ifdef DEADLINE_ON_AN_OLD_LOOK
+		:: deadlines < DEADLINES && !committing && CAN_TURN && !w_hold ->
+			d_step { !committing -> deadlines++; turn_back(); written() };
+#else
+		:: d_step { deadlines < DEADLINES && !committing && CAN_TURN && !w_hold ->
+			deadlines++;
+			turn_back();
+			written()
+		   };
+#endif
+			flush()
+		/* the deadline of a way back */
+#ifdef DEADLINE_ENDS_A_WAY_BACK
+		:: d_step { deadlines < DEADLINES && !committing && !TERMINAL(w_state) && w_undoing && !w_hold ->
+			deadlines++;
+			w_state = ROLLED_BACK;
+			written()
+		   };
+#else
+		:: d_step { deadlines < DEADLINES && !committing && !TERMINAL(w_state) && w_undoing && !w_hold ->
+			deadlines++;
+			w_hold = OVERDUE;
+			written()
+		   };
+#endif
+			flush()
+#ifdef END_IS_LEFT
+		:: d_step { aborts < ABORTS && !committing && w_state == COMMITTED ->
+			aborts++;
+			w_state = VERIFIED;
+			turn_back();
+			written()
+		   };
+			flush()
+#endif
 		:: d_step { releases < RELEASES && !committing && w_hold ->
 			releases++;
+			reopen();
 			w_hold = 0;
 			written()
 		   };
 			flush()
 		:: d_step { releases < RELEASES && !committing && w_hold && !w_undoing ->
 			releases++;
+			reopen();
 			turn_back();
 			written()
 		   };
@@ -519,31 +230,10 @@ inline crash() {
 	crashes++;
 	up = 0;
 	if
-	:: committing -> committing = 0; make_durable()
+	:: committing -> committing = 0; moved(); make_durable()
 	:: committing -> committing = 0; forget_written()
 	:: !committing
 	fi
-}
-
-/* what the kernel had not written is lost, name by name; an exchange is one write */
-inline lose(one) {
-	if
-	:: kept_target[one] = target[one]; kept_beside[one] = beside[one]
-	:: target[one] != kept_target[one] || beside[one] != kept_beside[one] ->
-		target[one] = kept_target[one];
-		beside[one] = kept_beside[one]
-	fi;
-	if
-	:: true
-	:: !synced[one] ->
-		if
-		:: target[one] == NEW -> target[one] = TORN; kept_target[one] = TORN
-		:: target[one] != NEW && beside[one] == NEW -> beside[one] = TORN; kept_beside[one] = TORN
-		:: else
-		fi
-	fi;
-	synced[one] = 1;
-	runs[one] = target[one]
 }
 
 /* both know of the last one: a process that has not begun again cannot die again */
@@ -565,93 +255,52 @@ end_quiet:
 	:: d_step { !up && engine_down && caller_down -> up = 1 }
 	:: d_step { strangers < STRANGERS && !TERMINAL(d_state) && up ->
 		strangers++;
-		stranger[0] = 1;
-		target[0] = FOREIGN;
-		kept_target[0] = FOREIGN;
-		kept_beside[0] = beside[0]
+		replace_target(0)
 	   }
-	:: d_step { strangers < STRANGERS && !TERMINAL(d_state) && up ->
+	:: d_step { strangers < STRANGERS && !TERMINAL(d_state) && up && OF_1 ->
 		strangers++;
-		stranger[1] = 1;
-		target[1] = FOREIGN;
-		kept_target[1] = FOREIGN;
-		kept_beside[1] = beside[1]
+		replace_target(1)
 	   }
+	/* while an upgrade stands still somebody starts what it had stopped */
+	:: d_step { STEP_QUIESCE && action == HELD && w_hold && !committing && !writes[0] -> writes[0] = 1 }
 	od
 }
 
 /* ---- properties --------------------------------------------------------- */
 
-#define IMPLIES(one, other) (!(one) || (other))
-#define LEFT (STEPS_OF(d_state) & ~d_done & ~d_failed)
-#define FINISHED (TERMINAL(d_state) && !LEFT)
 #define REST (up && !committing && (d_hold || FINISHED))
 #define NO_STRANGER (!stranger[0] && !stranger[1])
-#define SWAP_0 (STEP_SWAP & OF_0)
-#define SWAP_1 (STEP_SWAP & OF_1)
+#include "promises.pml"
 
-/* promise 1 */
-#define KNOWN(name) (name == OLD || name == NEW || name == FOREIGN)
-#define WHOLE \
-	(KNOWN(target[0]) && KNOWN(target[1]) && KNOWN(kept_target[0]) && KNOWN(kept_target[1]))
-ltl whole { [] WHOLE }
-
-#define SIDE(one, what) (stranger[one] || (target[one] == what && kept_target[one] == what))
-#define RIGHT_SIDE \
-	(IMPLIES(d_state == COMMITTED, SIDE(0, NEW) && SIDE(1, NEW)) && \
-	 IMPLIES(d_state == ROLLED_BACK, SIDE(0, OLD) && SIDE(1, OLD)))
-ltl right_side { [] RIGHT_SIDE }
-
-#define SAME_SIDE IMPLIES(REST && !d_hold && NO_STRANGER, target[0] == target[1])
+#define SAME_SIDE IMPLIES(REST && !d_hold && NO_STRANGER && OF_1, target[0] == target[1])
 ltl same_side { [] SAME_SIDE }
 
-#define KEPT(one, what) (target[one] == what || beside[one] == what)
-#define OLD_KEPT \
-	(d_state == COMMITTED || ((stranger[0] || KEPT(0, OLD)) && (stranger[1] || KEPT(1, OLD))))
-ltl old_kept { [] OLD_KEPT }
-
-#define FOREIGN_KEPT (IMPLIES(stranger[0], KEPT(0, FOREIGN)) && IMPLIES(stranger[1], KEPT(1, FOREIGN)))
-ltl foreign_kept { [] FOREIGN_KEPT }
-
-#define IN_ORDER (!NO_STRANGER || target[1] != NEW || target[0] == NEW)
+#define IN_ORDER (!OF_1 || !NO_STRANGER || target[1] != NEW || target[0] == NEW)
 ltl in_order { [] IN_ORDER }
 
-#define RUNS(one) IMPLIES(d_begun & STEP_AFTER_SWAP & OF_##one, runs[one] == target[one])
+#define RUNS(one) IMPLIES(d_begun & (STEP_AFTER_SWAP | STEP_UNQUIESCE) & OF_##one, runs[one] == target[one])
 #define RUNS_WHAT_IS_THERE \
 	IMPLIES(REST && !d_hold && !d_failed && NO_STRANGER, RUNS(0) && RUNS(1))
 ltl runs_what_is_there { [] RUNS_WHAT_IS_THERE }
 
-#define NOTHING_LEFT \
-	IMPLIES(REST && !d_hold && NO_STRANGER && !(d_failed & STEPS_OF(d_state)), \
-		beside[0] == NOTHING && beside[1] == NOTHING)
-ltl nothing_left { [] NOTHING_LEFT }
+/* who writes a target stands still while it is exchanged, and runs again afterwards */
+#define STOPPED (!written_over[0] && !written_over[1])
+ltl stopped { [] STOPPED }
 
-/* promise 2 */
-#define RECORDED(one, swap) \
-	((stranger[one] || target[one] != NEW || (d_begun & swap)) && \
-	 (!(d_undone & swap) || (d_undo_begun & swap)) && \
-	 (beside[one] == NOTHING || (d_begun & STEP_STAGE & OF_##one)))
-#define RECORDED_BEFORE_DONE (RECORDED(0, SWAP_0) && RECORDED(1, SWAP_1))
-ltl recorded_before_done { [] RECORDED_BEFORE_DONE }
+#define STARTED_AGAIN IMPLIES(REST && !d_hold, writes[0] && writes[1])
+ltl started_again { [] STARTED_AGAIN }
 
-#define DURABLE(one, swap) \
-	(stranger[one] || !(d_done & swap) || (d_undo_begun & swap) || kept_target[one] == NEW)
-#define DURABLE_BEFORE_RECORDED (DURABLE(0, SWAP_0) && DURABLE(1, SWAP_1))
-ltl durable_before_recorded { [] DURABLE_BEFORE_RECORDED }
+/* what a hook prepares before an exchange stays until the old is back */
+#define PREPARED_BEFORE (!STEP_BEFORE_SWAP || !NO_STRANGER || target[0] != NEW || prepared[0])
+ltl prepared_before { [] PREPARED_BEFORE }
 
-/* promise 3 */
-#define ACKNOWLEDGED \
-	(IMPLIES(told_committed, d_state == COMMITTED) && \
-	 IMPLIES(told_rolled_back, d_state == ROLLED_BACK) && \
-	 IMPLIES(told_undoing, d_undoing) && !(told_done & ~d_done))
-ltl acknowledged { [] ACKNOWLEDGED }
+/* what of a clean-up failed, a resume does again */
+#define CLEANED_AGAIN \
+	IMPLIES(REST && !d_hold && resumes && !crashes && NO_STRANGER, !(d_failed & STEPS_OF(d_state) & CLEAN_UP) && beside[0] == NOTHING)
+ltl cleaned_again { [] CLEANED_AGAIN }
 
-/* the machine */
-#define HOLDS_FOR_A_REASON IMPLIES(d_hold, !NO_STRANGER || failures)
+#define HOLDS_FOR_A_REASON IMPLIES(d_hold, !NO_STRANGER || failures || deadlines)
 ltl holds_for_a_reason { [] HOLDS_FOR_A_REASON }
-
-#define ABORT_IS_KEPT IMPLIES(told_undoing, d_state != COMMITTED)
-ltl abort_is_kept { [] ABORT_IS_KEPT }
 
 /* over time */
 ltl final { [] (IMPLIES(d_state == COMMITTED, [] (d_state == COMMITTED)) && IMPLIES(d_state == ROLLED_BACK, [] (d_state == ROLLED_BACK))) }
@@ -663,7 +312,12 @@ ltl ends { <> [] REST }
 /* what a run must be able to reach: each of these has to fail */
 ltl never_crashes_twice { [] (crashes < 2) }
 ltl never_commits_after_a_crash { [] !(crashes && d_state == COMMITTED) }
-ltl never_goes_back_after_both_flips { [] !(d_state == ROLLED_BACK && (d_done & SWAP_0) && (d_done & SWAP_1)) }
+ltl never_goes_back_after_both_flips { [] !(d_state == ROLLED_BACK && (d_done & STEP_SWAP & OF_0) && (d_done & STEP_SWAP & OF_1)) }
+ltl never_goes_back_after_the_flip { [] !(d_state == ROLLED_BACK && (d_done & STEP_SWAP & OF_0)) }
 ltl never_goes_back_on_crash { [] !(crashes && !aborts && !failures && !strangers && d_state == ROLLED_BACK) }
 ltl never_holds { [] !d_hold }
 ltl never_half { [] !(target[0] == NEW && target[1] == OLD && !up) }
+ltl never_stops_anew { [] !(crashes && !failures && action == DO && (STEP_QUIESCE & BIT(step)) && (d_done & STEP_STAGE) && (d_failed & STEP_SWAP)) }
+ltl never_is_late_both_ways { [] !(d_hold == OVERDUE) }
+ltl never_commits_though_aborted { [] !(aborts && d_state == COMMITTED) }
+ltl never_cleans_again { [] !(resumes && FINISHED) }

@@ -3,6 +3,7 @@
 `command` is `noodle` with the given words. `settle` is what somebody does who
 comes after a crash: resume, retry what was held by a failing disk, drop what is
 no longer kept, resume again, verify; it prints what it found as one JSON object.
+Records that are no run of the model in specs/ end it with NoRun.
 Both are the product's own code, with nothing put in its place.
 """
 
@@ -18,6 +19,7 @@ from typing import Any
 from noodle_engine import Noodle
 from noodle_engine.cli.main import main
 from noodle_engine.machine.states import Release
+from tests.traces import check_home
 
 PRELOAD = (
     "noodle_engine.api",
@@ -109,6 +111,7 @@ def settle(words: list[str]) -> int:
             for path in sorted(old.keys() | new.keys())
             if old.get(path) != new.get(path)
         ],
+        "runs": sorted(check_home(home)),
         "verified": verdict.ok,
         "problem": verdict.problem,
     }

@@ -178,6 +178,7 @@ class Engine:
 
     def _check_journal(self, found: dict[str, Any]) -> None:
         assert found["verified"], found["problem"]
+        assert {upgrade for upgrade, _ in found["ended"]} <= set(found["runs"])
         assert found["open"] == found["again"] == []
         assert found["sizes"][0] == found["sizes"][1], "a second resume wrote to the journal"
         assert not found["touched"], "a second resume touched the disk"

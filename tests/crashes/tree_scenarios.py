@@ -173,6 +173,7 @@ class Tree:
 
     def _check_journal(self, found: dict[str, Any]) -> None:
         assert found["verified"], found["problem"]
+        assert {upgrade for upgrade, _ in found["ended"]} <= set(found["runs"])
         assert found["open"] == found["again"] == []
         assert found["sizes"][0] == found["sizes"][1], "a second resume wrote to the journal"
         assert not found["touched"], f"a second resume touched {found['touched']}"

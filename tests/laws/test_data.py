@@ -52,6 +52,7 @@ from noodle_engine.targets.failures import DataRefused
 from noodle_engine.targets.place import place_of
 from tests.breadth import BREADTH, Breadth
 from tests.memory import memory_folder
+from tests.traces import check_home
 
 pytestmark = pytest.mark.timeout(7_200 if BREADTH is Breadth.FULL else 900)
 
@@ -472,7 +473,7 @@ within = {0.02 if version == SICK else 60}
         return [sentence(entry) for entry in entries if entry is not None]
 
     def come_to_rest(self) -> None:
-        """Whatever happened, resuming ends it, and the law holds."""
+        """Whatever happened, resuming ends it, and the law holds; its records are a model's run."""
         for _ in range(20):
             if self._idle():
                 break
@@ -480,6 +481,7 @@ within = {0.02 if version == SICK else 60}
                 self.resume()
             self.finish()
         assert self._idle(), self._story()
+        check_home(self.home.path)
         self.the_newest_is_there_or_it_was_said()
 
 
