@@ -315,7 +315,7 @@ class Journal:
 
     def spans(self) -> Sequence[EpochSpan]:
         """The ended epochs that are not shredded, oldest first. Raises: JournalDamaged."""
-        return self._log.spans(self._writer.shredded)
+        return self._writer.spans()
 
     def first_of(self, run: str) -> int | None:
         """The number of an upgrade's first record."""

@@ -303,10 +303,12 @@ class Log:
             row = next(rows.epochs(connection, after=after), None)
         return 1 if row is None else row.seq
 
-    def spans(self, after: int) -> list[EpochSpan]:
-        """The ended epochs after that number, oldest first. Raises: JournalDamaged."""
+    def spans(self, after: int, *, last_ended: bool) -> list[EpochSpan]:
+        """As `shredding.spans`. Raises: JournalDamaged."""
         with self._lock, reading(self.path, 1):
-            return list(spans(self.connection, log_id=self.log_id, after=after))
+            return list(
+                spans(self.connection, log_id=self.log_id, after=after, last_ended=last_ended)
+            )
 
     def first_of(self, run: str) -> int | None:
         """The number of an upgrade's first record."""

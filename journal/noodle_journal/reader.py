@@ -124,9 +124,8 @@ class Reader:
         return self._log.first_readable()
 
     def spans(self) -> Sequence[EpochSpan]:
-        """The ended epochs that are not shredded, oldest first."""
-        tail = self._log.tail()
-        return self._log.spans(self._log.shredded(tail))
+        """The epochs that are not shredded, oldest first; the last one may be in use."""
+        return self._log.spans(self._log.shredded(self._log.tail()), last_ended=True)
 
     def first_of(self, run: str) -> int | None:
         """The number of an upgrade's first record."""

@@ -66,8 +66,12 @@ class EpochSpan:
     plain: bool
 
 
-def spans(connection: Connection, *, log_id: bytes, after: int) -> Iterator[EpochSpan]:
-    """The epochs after that number which have ended, oldest first; the last one has not.
+def spans(
+    connection: Connection, *, log_id: bytes, after: int, last_ended: bool
+) -> Iterator[EpochSpan]:
+    """The epochs after that number which have ended, oldest first.
+
+    `last_ended` says that the last one has too: its writer is gone.
 
     Raises: JournalDamaged.
     """
@@ -75,10 +79,20 @@ def spans(connection: Connection, *, log_id: bytes, after: int) -> Iterator[Epoc
     for row in rows.epochs(connection, after=after):
         header, clear = epoch_clear(row, log_id=log_id)
         if before is not None:
-            number, first, plain = before
-            last = row.seq - 1
-            yield EpochSpan(number, first, last, rows.latest_ns(connection, first, last), plain)
+            yield _span(connection, *before, row.seq - 1)
         before = header.epoch, row.seq, clear.cipher == CIPHER_NONE
+    if before is not None and last_ended:
+        yield _span(connection, *before, rows.size(connection))
+
+
+def _span(
+    connection: Connection,
+    number: int,
+    first: int,
+    plain: bool,  # noqa: FBT001 - three of one tuple
+    last: int,
+) -> EpochSpan:
+    return EpochSpan(number, first, last, rows.latest_ns(connection, first, last), plain)
 
 
 def retention_items(found: Sequence[EpochSpan], rule: str) -> list[Ready]:

@@ -45,6 +45,7 @@ from noodle_journal.opening import Log, Tail, open_store
 from noodle_journal.shredding import (
     COMPACTED_MAX,
     SHREDDED,
+    EpochSpan,
     compact_rows,
     ordered,
     retention_items,
@@ -221,12 +222,16 @@ class Writer:
         """The last epoch that is ordered to be shredded."""
         return self._shredded
 
+    def spans(self) -> list[EpochSpan]:
+        """The ended epochs that are not shredded: all, until this writer has opened one."""
+        return self._log.spans(self._shredded, last_ended=self._keys is None)
+
     def shred_next(self, up_to: int, rule: str) -> list[Ready]:
         """What orders the ended epochs up to that number to be shredded, to be committed.
 
         Raises: NothingToShred, JournalDamaged.
         """
-        found = [one for one in self._log.spans(self._shredded) if one.number <= up_to]
+        found = [one for one in self.spans() if one.number <= up_to]
         items = retention_items(found, rule)
         self._shredding = found[-1].number
         return items
@@ -246,14 +251,14 @@ class Writer:
             return
         self._ring.shred(self._shredded)
         if also_plain:
-            for span in self._log.spans(0):
+            for span in self._log.spans(0, last_ended=False):
                 if span.plain and span.number <= self._shredded:
                     self._compact(span.first, span.last)
 
     def compact(self) -> int:
         """Leave hashes of all that is shredded; how many rows that were. See `Journal.compact`."""
         done = 0
-        for span in self._log.spans(0):
+        for span in self._log.spans(0, last_ended=False):
             if span.number <= self._shredded:
                 done += self._compact(span.first, span.last)
         return done

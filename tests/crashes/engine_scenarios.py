@@ -56,6 +56,7 @@ from tests.crashes.engine_judging import (
     shown,
 )
 from tests.crashes.engine_keys import KeyChanging
+from tests.crashes.engine_shredding import Shredding
 from tests.crashes.harness.fork_client import ForkServer
 from tests.crashes.harness.run import Bench, Command, Outcome
 from tests.crashes.harness.shim import KILL, Strike
@@ -233,7 +234,7 @@ class Engine:
 # -- the scenarios --------------------------------------------------------------
 
 
-Scenario = Engine | Initialising | Adding | AddingTree | KeyChanging
+Scenario = Engine | Initialising | Adding | AddingTree | KeyChanging | Shredding
 
 
 def scenarios(bench: Bench) -> dict[str, Scenario]:
@@ -316,6 +317,8 @@ def scenarios(bench: Bench) -> dict[str, Scenario]:
         Initialising("init", bench),
         Adding("component add", bench),
         AddingTree("component add of a tree", bench),
+        Shredding("gc that shreds", bench, words=("gc",), shredded=False),
+        Shredding("journal compact", bench, words=("journal", "compact"), shredded=True),
         KeyChanging("key rewrap", bench, words=("key", "rewrap"), new_master=True),
         KeyChanging("key rotate", bench, words=("key", "rotate", "--log-key"), new_master=False),
     )

@@ -68,6 +68,8 @@ POINTS: Final[Mapping[str, Mapping[str, int]]] = {
     "gc": {"kill": 16, "EIO": 8},
     "init": {"kill": 24, "torn": 6, "EIO": 24, "disk full": 8},
     "component add": {"kill": 16, "EIO": 8},
+    "gc that shreds": {"kill": EACH_PAIR, "EIO": 12, "disk full": 8},
+    "journal compact": {"kill": 16, "EIO": 8, "disk full": 8},
     "key rewrap": {"kill": EACH_PAIR, "torn": 6, "EIO": EACH_PAIR, "disk full": 8},
     "key rotate": {"kill": EACH_PAIR, "EIO": 12, "disk full": 8},
     "component add of a tree": {
