@@ -53,7 +53,7 @@ from noodle_engine.execute.failures import (
     WaitInterrupted,
 )
 from noodle_engine.execute.home.layout import Home, find_home, machine_id
-from noodle_engine.execute.home.opening import by_name, open_reader, releases_of
+from noodle_engine.execute.home.opening import open_reader, releases_of
 from noodle_engine.execute.home.settings import Options, Settled, settle
 from noodle_engine.execute.keys.finding import master_key_of
 from noodle_engine.execute.recording import Heard, Live, StepProgress
@@ -61,6 +61,7 @@ from noodle_engine.machine.codec import decode, encode
 from noodle_engine.machine.plan import Plan
 from noodle_engine.machine.states import Direction, OnCrash, Release
 from noodle_engine.machine.upgrade import Fold
+from noodle_engine.registry.listing import known_releases
 from noodle_journal import read_public_key
 from noodle_journal.errors import NoodleError
 from noodle_policies.settings.values import values_hash
@@ -273,7 +274,7 @@ class Noodle:
         with self._read("status") as (journal, world):
             failure = self._settled().failure
             problems = () if failure is None else failure.problems
-            return reading.home_view(journal, world, by_name(releases_of(self._home)), problems)
+            return reading.home_view(journal, world, known_releases(self._home.path), problems)
 
     def upgrade(self, upgrade_id: str) -> UpgradeView:
         """One upgrade, by its id or a beginning of it. Raises UpgradeUnknown."""
@@ -321,7 +322,7 @@ class Noodle:
         from noodle_engine.execute.answers.releases import release_rows
 
         store = releases_of(self._home)
-        known = by_name(store)
+        known = known_releases(self._home.path)
         with self._read("components") as (_, world):
             rows = reading.component_rows(world, known)
         found = tuple(row for row in rows if name in (None, row.name))

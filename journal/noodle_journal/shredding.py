@@ -19,7 +19,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from noodle_journal.draft import Ready, own
 from noodle_journal.failures import DamageKind, NothingToShred, damaged
 from noodle_journal.format.canonical import JsonValue, NotCanonical
 from noodle_journal.format.clear import (
@@ -37,6 +36,7 @@ from noodle_journal.storage.schema import RECORD_NEVER_CHANGES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from noodle_journal.draft import Ready
     from noodle_journal.storage.database import Connection
 
 __all__ = [
@@ -97,6 +97,8 @@ def _span(
 
 def retention_items(found: Sequence[EpochSpan], rule: str) -> list[Ready]:
     """The records that order these epochs to be shredded. Raises: NothingToShred."""
+    from noodle_journal.draft import own  # noqa: PLC0415 - who reads does not pay for it
+
     if not found:
         raise NothingToShred
     items = []

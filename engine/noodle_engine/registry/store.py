@@ -42,13 +42,12 @@ from noodle_engine.disk.trees.manifest import TreeManifest, compare, named
 from noodle_engine.disk.whole import read_whole, write_whole
 from noodle_engine.registry.failures import (
     AddStopped,
-    NameRefused,
     ReleaseConflict,
     ReleaseUnknown,
     ReleaseUnusable,
-    VersionRefused,
 )
 from noodle_engine.registry.incoming import Incoming, abandoned, begin, incoming_release
+from noodle_engine.registry.listing import FOLDER, folders, is_name, is_version, versions_in
 from noodle_engine.registry.manifest import MANIFEST_BYTES_MAX, MANIFEST_NAME, ReleaseManifest
 from noodle_engine.registry.names import check_name, parse_wanted
 from noodle_engine.registry.payloads.room import lacking
@@ -69,7 +68,7 @@ from noodle_engine.registry.release import (
     read_release,
     tree_of,
 )
-from noodle_engine.registry.versions import check_version, newest_first
+from noodle_engine.registry.versions import check_version
 from noodle_journal.errors import NoodleError
 
 __all__ = ["Prepared", "Release", "ReleaseStore"]
@@ -77,7 +76,6 @@ __all__ = ["Prepared", "Release", "ReleaseStore"]
 LOCK_WAIT_MS_MAX: Final = 10_000
 EARLIER_MAX: Final = 4
 """With how many other releases of its component, the newest first, a tree shares files."""
-_FOLDER = "runtime_components"
 
 
 class Prepared:
@@ -126,7 +124,7 @@ class ReleaseStore:
 
     def __init__(self, home: Path) -> None:
         self._home = home
-        self._folder = home / _FOLDER
+        self._folder = home / FOLDER
         self._key = home / "keys" / KEY_NAME
 
     @property
@@ -272,19 +270,18 @@ class ReleaseStore:
 
     def names(self) -> tuple[str, ...]:
         """The components that have a release, sorted."""
-        found = _folders(self._folder)
-        return tuple(name for name in found if _is_name(name) and self.versions(name))
+        found = folders(self._folder)
+        return tuple(name for name in found if is_name(name) and self.versions(name))
 
     def versions(self, name: str) -> tuple[str, ...]:
         """The registered versions of a component, the newest first; none if unknown."""
-        found = _folders(self._folder / check_name(name))
-        return newest_first(version for version in found if _is_version(version))
+        return versions_in(self._folder, name)
 
     def has(self, name: str, version: str) -> bool:
         """Whether `versions` lists that version; costs the same however many there are."""
         folder = self._folder / check_name(name) / version
         with explained("look for", folder):
-            return _is_version(version) and folder.is_dir()
+            return is_version(version) and folder.is_dir()
 
     def get(self, name: str, version: str) -> Release:
         """A release, after its signature, manifest and payload were checked (law S3).
@@ -437,34 +434,3 @@ class ReleaseStore:
             if len(found) == EARLIER_MAX:
                 break
         return found
-
-
-def _is_name(text: str) -> bool:
-    """Whether a folder's name is a component's: strangers' folders are not shown."""
-    try:
-        check_name(text)
-    except NameRefused:
-        return False
-    return True
-
-
-def _is_version(text: str) -> bool:
-    try:
-        check_version(text)
-    except VersionRefused:
-        return False
-    return True
-
-
-def _folders(path: Path) -> tuple[str, ...]:
-    """The names of the folders in `path`, sorted; those with a dot are not ours to show."""
-    with explained("list", path):
-        if not path.is_dir():
-            return ()
-        return tuple(
-            sorted(
-                entry.name
-                for entry in path.iterdir()
-                if not entry.name.startswith(".") and entry.is_dir()
-            )
-        )

@@ -8,7 +8,7 @@ reading run on what the journal holds (promise 7).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from noodle_engine.execute.home.layout import Home, machine_id
@@ -16,13 +16,13 @@ from noodle_engine.execute.home.settings import Options, Settled, settle
 from noodle_engine.execute.keys.finding import master_key_of, settle_keys
 from noodle_engine.execute.recording import Live, live_of
 from noodle_engine.machine.codec import encode
-from noodle_engine.registry.store import ReleaseStore
 from noodle_journal import Reader
 
 if TYPE_CHECKING:
     from noodle_engine.disk.locks import FileLock
     from noodle_engine.execute.engine import Engine
     from noodle_engine.execute.timing.live_clock import LiveClock
+    from noodle_engine.registry.store import ReleaseStore
     from noodle_journal import Journal
 
 __all__ = ["Settled", "encrypts", "open_engine", "open_reader", "settle"]
@@ -86,6 +86,7 @@ def open_engine(
     """
     # Most commands only read: they do not pay for the writer and the driver.
     from noodle_engine.execute.engine import Engine  # noqa: PLC0415
+    from noodle_engine.registry.store import ReleaseStore  # noqa: PLC0415
     from noodle_journal import Identity, Journal  # noqa: PLC0415
 
     opened: Journal | None = None
@@ -123,9 +124,6 @@ def open_engine(
 
 def releases_of(home: Home) -> ReleaseStore:
     """The releases that the home knows."""
+    from noodle_engine.registry.store import ReleaseStore  # noqa: PLC0415 - as above
+
     return ReleaseStore(home.path)
-
-
-def by_name(store: ReleaseStore) -> dict[str, Sequence[str]]:
-    """Every known release's versions, by name."""
-    return {name: store.versions(name) for name in store.names()}

@@ -18,7 +18,7 @@ import orjson
 from noodle_engine.execute.answers import reading
 from noodle_engine.execute.home.checkup import examine_home
 from noodle_engine.execute.home.layout import Home
-from noodle_engine.execute.home.opening import by_name, open_reader, releases_of
+from noodle_engine.execute.home.opening import open_reader
 from noodle_engine.execute.home.settings import (
     Options,
     inputs_of,
@@ -37,6 +37,7 @@ from noodle_engine.observe.diagnosis.bundle import TAKEN, tail_of, write_bundle
 from noodle_engine.observe.diagnosis.profile import keep_newest
 from noodle_engine.observe.failures import BundleUnwritable, DiagnosticsDisabled
 from noodle_engine.observe.options import FALLBACK_NAME, log_options
+from noodle_engine.registry.listing import known_releases
 from noodle_journal import Kind, Reader, verify
 from noodle_journal.errors import NoodleError
 from noodle_policies.settings.reading.files import PREFIX
@@ -180,7 +181,7 @@ class _Gathering:
     def _status(self) -> Any:
         reader, live = self._read()
         with closing(reader):
-            known = by_name(releases_of(self._home))
+            known = known_releases(self._home.path)
             return encode(reading.home_view(reader, live().world, known))
 
     def _history(self) -> Any:
