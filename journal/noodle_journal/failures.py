@@ -466,7 +466,8 @@ class KeySourceFailed(JournalError):
             problem=f"{source} does not give the master key: {reason}",
             cause="it is locked, not reachable, refuses, or is not set up",
             remedy=remedy
-            or "mend that and try again; `noodle key recover` with the recovery key needs it not",
+            or "mend that and try again; if the key there is lost for good, "
+            "`noodle key recover --to file` puts it back from the recovery key",
             data={"source": source, "reason": reason},
         )
 
@@ -481,7 +482,8 @@ class KeyExposed(JournalError):
         super().__init__(
             problem=f"{path} has mode {mode}",
             cause="other users of this machine can read the key",
-            remedy=f"`chmod 600 {path}`; if others may have read it, make a new home",
+            remedy=f"`chmod 600 {path}`; if others may have read it, `noodle key rewrap` then "
+            "lets another key wrap everything",
             data={"path": path, "mode": mode},
         )
 

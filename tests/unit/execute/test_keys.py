@@ -87,7 +87,8 @@ def test_to_the_environment_and_back_the_homes_settings_follow(
     monkeypatch.setenv(KEY_VARIABLE, NEW_KEY.hex())
     works(site)
     with site.open() as noodle:
-        noodle.rewrap_key(to="file")
+        view = noodle.rewrap_key(to="file")
+        assert (view.variable_wins, view.settings_wanted) == (True, None)
         # The variable has the old key now, and would win: the new one is found all the same.
         assert noodle.status().components == ()
         assert noodle.key().rewrap_left

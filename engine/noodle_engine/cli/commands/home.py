@@ -55,6 +55,11 @@ def init(invocation: Invocation, key_source: str | None) -> int:
             "",
             "Write the recovery key down now: it is shown once and kept nowhere. Keep the public",
             "key file elsewhere too: whoever has it can verify the journal without any secret.",
+            *(
+                ["Start Noodle with NOODLE_JOURNAL_KEY from now on: the home does not hold it."]
+                if view.key_source == "environment"
+                else []
+            ),
             "",
             "next: " + invocation.command("`noodle component add FOLDER` makes a release known"),
         )

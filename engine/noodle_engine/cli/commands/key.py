@@ -151,6 +151,11 @@ def rewrap(invocation: Invocation, to: str | None, new_key: Path | None) -> int:
     )
     if view.key_source == "environment":
         invocation.say("Set NOODLE_JOURNAL_KEY to the new key from now on.")
+    if view.variable_wins:
+        invocation.answer(
+            "do: unset NOODLE_JOURNAL_KEY: it has the old key, and wins over "
+            f"{view.key_source} where it is set"
+        )
     if view.settings_wanted is not None:
         invocation.answer(
             f'do: set `encryption.key_source` to "{view.settings_wanted}" in your settings; '

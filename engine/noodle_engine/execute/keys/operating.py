@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -32,6 +33,7 @@ from noodle_journal import Reader
 from noodle_journal.failures import JournalExists, KeyInvalid, KeyMissing, WrongKey
 from noodle_journal.format.checkpoints import origin_of
 from noodle_journal.keys import (
+    KEY_VARIABLE,
     encode_recovery,
     kek_id,
     make_key_file,
@@ -113,7 +115,8 @@ class NewKeyView:
 class RewrappedView:
     """The answer of key rewrap. The recovery key is shown once and kept nowhere.
 
-    `settings_wanted` is what `encryption.key_source` has to be set to, by hand.
+    `settings_wanted` is what `encryption.key_source` has to be set to, by hand;
+    `variable_wins` says that NOODLE_JOURNAL_KEY is set still, to the old key.
     """
 
     key_source: str
@@ -121,6 +124,7 @@ class RewrappedView:
     old_kek_id: str
     recovery_key: str
     settings_wanted: str | None
+    variable_wins: bool
     format: int = FORMAT
 
 
@@ -172,8 +176,18 @@ def verifier_key(log_id: bytes, public_key: bytes) -> str:
 def make_key(file: Path, entropy: Callable[[int], bytes]) -> NewKeyView:
     """A new master key in a new file (0600). Raises JournalExists, JournalUnreadable."""
     made = entropy(_KEY_BYTES)
-    make_key_file(file, made)
+    with _new(file):
+        make_key_file(file, made)
     return NewKeyView(str(file.absolute()), kek_id(made).hex(), encode_recovery(made))
+
+
+@contextmanager
+def _new(file: Path) -> Iterator[None]:
+    """Say of a file that is there already what a user does about that."""
+    try:
+        yield
+    except JournalExists as exc:
+        raise JournalExists(path=str(file), remedy="name a file that is not there yet") from exc
 
 
 def key_in(file: Path) -> bytes:
@@ -190,7 +204,8 @@ def public_key_of(home: Home, file: Path | None) -> PublicKeyView:
     found = read_public_key(home.public_key_file)
     log_id = names_of(home.path).log_id
     if file is not None:
-        write_new_file(file, (found.hex() + "\n").encode(), mode=0o644)
+        with _new(file):
+            write_new_file(file, (found.hex() + "\n").encode(), mode=0o644)
     written = None if file is None else str(file.absolute())
     return PublicKeyView(log_id.hex(), found.hex(), verifier_key(log_id, found), written)
 
@@ -237,8 +252,14 @@ def rewrap_home(
             wanted = settle_keys(home, environment, settle(home, environment, options))
     finally:
         lock.release()
+    variable_wins = wanted is not None and KEY_VARIABLE in environment
     return RewrappedView(
-        target, kek_id(key).hex(), kek_id(old_key).hex(), encode_recovery(key), wanted
+        target,
+        kek_id(key).hex(),
+        kek_id(old_key).hex(),
+        encode_recovery(key),
+        settings_wanted=None if variable_wins else wanted,
+        variable_wins=variable_wins,
     )
 
 
@@ -273,7 +294,7 @@ def recover_key(
     then.
     """
     home.check()
-    key = parse_master_key(text, source="the recovery key")
+    key = parse_master_key(text, source="what was given")
     wanted = names_of(home.path).kek_id
     if kek_id(key) != wanted:
         raise WrongKey(wanted=wanted.hex(), found=kek_id(key).hex())
