@@ -19,6 +19,7 @@ __all__ = ["CLAUSES", "NO_MORE_THAN_TWINS", "UNTESTED", "only_values"]
 
 _HERE: Final = "tests/clauses/test_keys.py"
 _FAMILIES: Final = "tests/clauses/test_families.py"
+_ANCHORING: Final = "tests/unit/execute/test_anchoring.py"
 _LIMITS: Final = "tests/unit/execute/test_limits.py"
 _RELOADING: Final = "tests/unit/execute/test_reloading.py"
 _LOGS: Final = "tests/unit/observe/test_logs.py"
@@ -63,6 +64,12 @@ _OBEYED: Final[dict[str, str]] = {
     "encryption.enabled": f"{_HERE}::test_off_the_journal_is_legible_and_says_so",
     "encryption.data_at_rest_encryption": f"{_HERE}::test_off_the_journal_is_legible_and_says_so",
     "security.audit_logging.log_retention_days": f"{_HERE}::test_the_journal_is_readable_so_long",
+    "noodle.anchors": f"{_ANCHORING}::test_each_end_is_anchored_and_recorded",
+    "noodle.anchor_unreachable": f"{_ANCHORING}::test_refused_no_step_begins_that_cannot_be_undone",
+    "noodle.anchor_timeout": f"{_ANCHORING}::test_one_anchor_may_take_so_long",
+    "noodle.anchor_wait": f"{_ANCHORING}::test_what_waits_for_an_anchor_waits_so_long",
+    "noodle.anchor_interval": f"{_ANCHORING}::test_what_changed_is_anchored_after_so_long",
+    "noodle.anchor_strict": f"{_ANCHORING}::test_strict_every_step_follows_an_anchor",
     "noodle.key_service": f"{_HERE}::test_the_key_service_is_the_one_that_is_named",
     "encryption.key_rotation_interval": f"{_HERE}::test_an_epoch_lasts_so_long",
     "performance.throttling.enabled": (

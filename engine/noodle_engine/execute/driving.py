@@ -7,6 +7,8 @@ durable. A process may die between any two of them, and inside each.
 Laws
 D6. `perform` is only ever called with an action whose intent is durable.
 D7. Children of an earlier process are ended before a target is locked.
+D8. Before the intent of a step that an anchor must precede, all that is durable is anchored,
+    or the settings let it go on without.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from noodle_engine.execute.actions import Performer
+from noodle_engine.execute.anchoring.gates import is_gated
 from noodle_engine.execute.commands.processes import Identity, end_orphan
 from noodle_engine.execute.recording import StepProgress
 from noodle_engine.machine.decide import (
@@ -63,8 +66,8 @@ class Control:
     `mutex` orders its records. `leaving` ends it after the running step, as
     each of `interrupts` does once it is set, but never while somebody who writes
     a target stands still; `stop` ends a running forward
-    step, `hurry` only a wait between checks. `idle`: it has looked for the
-    last time, and has nothing more to do.
+    step, `hurry` only a wait between checks; `wakes` are called
+    with them. `idle`: it has looked for the last time, and has nothing more to do.
     """
 
     mutex: threading.RLock = field(default_factory=threading.RLock)
@@ -73,6 +76,7 @@ class Control:
     interrupts: list[threading.Event] = field(default_factory=list)
     left: bool = False
     idle: bool = False
+    wakes: list[Callable[[], None]] = field(default_factory=list)
 
     @property
     def leaving(self) -> bool:
@@ -83,11 +87,17 @@ class Control:
         """Stop after the step that runs."""
         self.left = True
         self.hurry.set()
+        self._wake()
 
     def turn_back(self) -> None:
         """Cut the forward step that runs short."""
         self.stop.set()
         self.hurry.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        for wake in tuple(self.wakes):
+            wake()
 
 
 class Telling:
@@ -129,6 +139,7 @@ class Driving:
         self._control = control
         self._environment = dict(os.environ)
         self._locks: list[TargetLock] = []
+        self._gated = False
 
     def begin(self, *, resumed: bool, take_over: bool = False) -> Action | None:
         """Lock the targets and decide the first action; its intent is durable."""
@@ -145,11 +156,13 @@ class Driving:
                 said = TurnBack(Reason.REFUSED, why)
             try:
                 decision = advance(upgrade, now) if said is None else decide(upgrade, said, now)
-                action = self._commit(upgrade, decision)
+                action = self._go_on(upgrade, said, decision)
             except JournalFull:
                 action = self._turn_back_on_full_disk(upgrade, None)
-            self._control.idle = action is None
-            return action
+            if not self._gated:
+                self._control.idle = action is None
+                return action
+        return self._pass_gate()
 
     def perform(self, action: Action) -> Said:
         """Do an action. Every failure of its step is in the result."""
@@ -167,8 +180,55 @@ class Driving:
         """Make a result durable; unless we are leaving, with the next intent."""
         with self._control.mutex:
             action = self._record(said)
-            self._control.idle = action is None
+            if not self._gated:
+                self._control.idle = action is None
+                return action
+        return self._pass_gate()
+
+    def _go_on(self, upgrade: Upgrade, said: Said | None, decision: Decision) -> Action | None:
+        """Make a decision durable; where an anchor comes first, only what was said (law D8)."""
+        anchoring = self._engine.anchoring
+        if anchoring is None or not is_gated(anchoring.options, decision):
+            return self._commit(upgrade, decision)
+        if said is not None:
+            self._engine.record(
+                upgrade, note(upgrade, said, self._engine.clock.now_ms()), self._actor
+            )
+        self._gated = True
+        return None
+
+    def _pass_gate(self) -> Action | None:
+        """Have all that is durable anchored, then go on; or back, where the settings refuse it.
+
+        Nobody is held up meanwhile: whoever turns the upgrade back ends the waiting.
+        """
+        self._gated = False
+        anchoring, control = self._engine.anchoring, self._control
+        why = None
+        if anchoring is not None:
+            control.wakes.append(anchoring.wake)
+            try:
+                why = anchoring.require(lambda: control.stop.is_set() or control.leaving)
+            finally:
+                control.wakes.remove(anchoring.wake)
+        with control.mutex:
+            action = self._after_gate(why)
+            control.idle = action is None
             return action
+
+    def _after_gate(self, why: str | None) -> Action | None:
+        upgrade = self._engine.open_upgrade(self._upgrade)
+        if self._control.leaving and (upgrade.hold is not None or not upgrade.writers_stopped):
+            return None
+        now = self._engine.clock.now_ms()
+        stays = upgrade.undoing or upgrade.hold is not None or upgrade.paused
+        try:
+            if why is None or stays or upgrade.state in TERMINAL:
+                return self._commit(upgrade, advance(upgrade, now))
+            refused = TurnBack(Reason.REFUSED, why)
+            return self._commit(upgrade, decide(upgrade, refused, now))
+        except JournalFull:
+            return self._turn_back_on_full_disk(upgrade, None)
 
     def _record(self, said: Said) -> Action | None:
         with self._control.mutex:
@@ -179,7 +239,7 @@ class Driving:
                     self._engine.record(upgrade, note(upgrade, said, now), self._actor)
                 return None
             try:
-                return self._commit(upgrade, decide(upgrade, said, now))
+                return self._go_on(upgrade, said, decide(upgrade, said, now))
             except JournalFull:
                 return self._turn_back_on_full_disk(upgrade, said)
 

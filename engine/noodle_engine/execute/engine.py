@@ -23,7 +23,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from noodle_engine.disk.locks import FileLock
 from noodle_engine.execute.driving import Control, Driving
@@ -49,6 +49,7 @@ from noodle_engine.machine.records import (
     BACK_TIMER,
     TOTAL_TIMER,
     Access,
+    Anchored,
     Decided,
     Entry,
     Event,
@@ -64,6 +65,9 @@ from noodle_engine.registry.store import ReleaseStore
 from noodle_journal import Journal, Kind, NewRecord, Record
 from noodle_journal.errors import NoodleError
 from noodle_policies.settings.values import Values
+
+if TYPE_CHECKING:
+    from noodle_engine.execute.anchoring.anchoring import Anchoring
 
 __all__ = ["Engine", "Heard", "kind_of"]
 
@@ -129,6 +133,7 @@ class Engine:
         self._unused_key = ("", 0)
         self.around: Around = lambda _upgrade, _settings: contextlib.nullcontext()
         self.failed: Failed = lambda _upgrade, _step, _failure: None
+        self.anchoring: Anchoring | None = None
         self._leaving = False
         self._state = threading.Condition(threading.RLock())
         self._timers = Timers(clock.now_ms, self._timer_due)
@@ -143,6 +148,25 @@ class Engine:
         self._recorder.attach(journal)
         if journal.elsewhere is None:
             self._keep_clock()
+
+    def anchor(self, settings: Values) -> None:
+        """Have signed heads kept where `settings` say; without any such place nothing is done."""
+        from noodle_engine.execute.anchoring.options import anchor_options  # noqa: PLC0415
+
+        options = anchor_options(settings)
+        if self.anchoring is None:
+            if not options.sinks:
+                return
+            # Most homes have no anchors: they do not pay for them.
+            from noodle_engine.execute.anchoring.anchoring import Anchoring  # noqa: PLC0415
+
+            self.anchoring = Anchoring(
+                journal=lambda: self.journal,
+                append=lambda events: self.append(events, actor="engine"),
+                marks=lambda: self.world.anchors or {},
+                now_ms=self.clock.now_ms,
+            )
+        self.anchoring.obey(options)
 
     def _keep_clock(self) -> None:
         mark = self.clock.mark
@@ -192,9 +216,16 @@ class Engine:
         upgrade: str | None = None,
         going_back: bool = False,
     ) -> None:
-        """Make events durable, in order, in one commit."""
+        """Make events durable, in order, in one commit.
+
+        Raises what the journal raises; and, unless it leads back, what an anchor says
+        against the journal.
+        """
         if not events:
             return
+        anchoring = self.anchoring
+        if anchoring is not None and anchoring.found is not None and not going_back:
+            raise anchoring.found
         at_ms = self.clock.now_ms()
         entries = [Entry(event, actor, at_ms, upgrade) for event in events]
         jump = self.clock.take_jump()
@@ -218,6 +249,8 @@ class Engine:
                 self._timers.set(upgrade, event.id, event.due_ms)
         if ends:
             self.journal.restore_reserve()
+        if anchoring is not None and not isinstance(events[0], Anchored):
+            anchoring.changed(ends=ends, back=going_back)
 
     # -- requests ---------------------------------------------------------
 
@@ -512,6 +545,7 @@ class Engine:
 
     def take_settings(self, settings: Values) -> None:
         """Have live keys obeyed as `settings` has them, at once."""
+        self.anchor(settings)
         with self._state:
             self._settings_now = settings
             self._state.notify_all()  # more may run now than a moment ago
@@ -618,5 +652,7 @@ class Engine:
     def close(self) -> None:
         """Give up the journal and the home's lock. Runners must have ended."""
         self._timers.close()
+        if self.anchoring is not None:
+            self.anchoring.close()
         self.journal.close()
         self._lock.release()

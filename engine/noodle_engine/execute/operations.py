@@ -147,7 +147,7 @@ class Operations:
 
         Raises RequestMalformed for a plan that is none, PlanStale if the world
         moved, LogUnwritable, PlanOfOtherHome, UpgradesDisabled, RollbackDisabled, ComponentBusy,
-        TargetsOverlap, RequestRefused; then nothing was recorded.
+        TargetsOverlap, RequestRefused, and what an anchor says; then nothing was recorded.
         """
         engine = self._engine
         wrong = check_whole(plan)
@@ -159,6 +159,8 @@ class Operations:
                 raise UpgradesDisabled
             if self._observer is not None:
                 self._observer.must()
+            if engine.anchoring is not None:
+                engine.anchoring.must_agree()
         elif settled.values and not settled.values.switch("runtime_upgrade.rollback.enabled"):
             raise RollbackDisabled
         if plan.home != engine.journal.log_id:
@@ -202,12 +204,23 @@ class Operations:
             ]
         else:
             wanted = [reading.find_upgrade(engine.journal, engine.world, upgrade).id]
+        anchoring = engine.anchoring
+        if anchoring is not None and self._goes_forward(wanted, release):
+            anchoring.must_agree(unreachable=False)
         taken = []
         for one in wanted:
             if one in engine.world.upgrades:
                 engine.resume(one, actor=actor, release=release, take_over=take_over)
             taken.append(one)
         return taken
+
+    def _goes_forward(self, wanted: Sequence[str], release: Release | None) -> bool:
+        """Whether one of these goes forward once it is taken up."""
+        found = [self._engine.world.upgrades.get(one) for one in wanted]
+        return release is not Release.BACK and any(
+            one is not None and not one.undoing and one.plan.direction is Direction.FORWARD
+            for one in found
+        )
 
     @_refusals_told
     def abort(self, upgrade: str, *, actor: str) -> str:

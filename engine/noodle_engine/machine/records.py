@@ -31,6 +31,7 @@ __all__ = [
     "TOTAL_TIMER",
     "Access",
     "Alert",
+    "Anchored",
     "ConfigChanged",
     "Decided",
     "Entry",
@@ -150,6 +151,19 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
+class Anchored:
+    """A signed head was sent to a sink. `outcome` is kept or unreachable, `problem` says why.
+
+    size: how many records the head is of.
+    """
+
+    sink: str
+    size: int
+    outcome: str
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ConfigChanged:
     """The settings changed while a process held the home.
 
@@ -192,6 +206,7 @@ Event = (
     | TimerSet
     | Decided
     | Alert
+    | Anchored
     | ConfigChanged
     | Access
     | Noted
@@ -205,6 +220,7 @@ EVENT_KINDS: dict[str, type[Event]] = {
     "timer": TimerSet,
     "decision": Decided,
     "alert": Alert,
+    "anchor": Anchored,
     "config.changed": ConfigChanged,
     "access": Access,
     "note": Noted,

@@ -22,6 +22,7 @@ from noodle_engine.machine.failures import InvariantBroken
 from noodle_engine.machine.plan import ABSENT, Plan, PlanComponent, Step, StepName, state_of
 from noodle_engine.machine.records import (
     AT_ONCE_POLICY,
+    Anchored,
     Decided,
     Entry,
     Noted,
@@ -46,6 +47,7 @@ from noodle_engine.machine.states import (
 
 __all__ = [
     "RESUMES_WITHOUT_PROGRESS_MAX",
+    "AnchorMark",
     "Fold",
     "Hold",
     "Installed",
@@ -289,11 +291,25 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class AnchorMark:
+    """What is known of one sink of anchors: the last head that it kept, and when.
+
+    Both are 0 where it has kept none. `failing` says why the last try failed, `since_ms`
+    since when; None where it did not.
+    """
+
+    size: int
+    at_ms: int
+    failing: str | None = None
+    since_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Fold:
     """Everything alive: what a `state` record holds.
 
     `dropping` are kept old versions whose end is recorded and perhaps half done:
-    nothing goes back to them.
+    nothing goes back to them. `anchors` are the sinks that heads were sent to, by name.
     """
 
     components: dict[str, Installed] = field(default_factory=dict)
@@ -303,6 +319,7 @@ class Fold:
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     request_keys: dict[str, str] = field(default_factory=dict)
     at_ms: int = 0
+    anchors: dict[str, AnchorMark] | None = None
 
 
 def fold(world: Fold, entry: Entry) -> Fold:
@@ -311,6 +328,8 @@ def fold(world: Fold, entry: Entry) -> Fold:
     event = entry.event
     if isinstance(event, Requested):
         return _requested(world, entry, event)
+    if isinstance(event, Anchored):
+        return _anchored(world, event, entry.at_ms)
     if entry.upgrade is None:
         return _noted(world, event) if isinstance(event, Noted) else world
     upgrade = world.upgrades.get(entry.upgrade)
@@ -322,6 +341,17 @@ def fold(world: Fold, entry: Entry) -> Fold:
     if isinstance(event, StepDone):
         world = _kept(world, changed, event, entry.at_ms)
     return _with_upgrade(world, changed)
+
+
+def _anchored(world: Fold, event: Anchored, at_ms: int) -> Fold:
+    known = world.anchors or {}
+    if event.outcome == "kept":
+        mark = AnchorMark(event.size, at_ms)
+    else:
+        before = known.get(event.sink, AnchorMark(0, 0))
+        since = at_ms if before.since_ms is None else before.since_ms
+        mark = replace(before, failing=event.problem or event.outcome, since_ms=since)
+    return replace(world, anchors={**known, event.sink: mark})
 
 
 def requested(entry: Entry) -> Upgrade:

@@ -17,6 +17,7 @@ from noodle_engine.machine.records import (
     EVENT_KINDS,
     Access,
     Alert,
+    Anchored,
     ConfigChanged,
     Decided,
     Entry,
@@ -63,7 +64,7 @@ NAMES: dict[type, str] = {
     HookPoint: "before-swap quiesce unquiesce after-swap after-commit after-rollback",
 }
 LABELS = (
-    "upgrade.requested transition step.intent step.done timer decision alert config.changed "
+    "upgrade.requested transition step.intent step.done timer decision alert anchor config.changed "
     "access note"
 )
 PLAN_HASH = "164e7182e8da24c0c726ba7470b980275d45fc1b264651f4f50252e76db18aed"
@@ -102,6 +103,7 @@ EVENTS: dict[type, st.SearchStrategy[Any]] = {
     TimerSet: st.builds(TimerSet, text, st.integers(), text),
     Decided: st.builds(Decided, text, text, texts, st.lists(text, max_size=2).map(tuple)),
     Alert: st.builds(Alert, text, text, maybe),
+    Anchored: st.builds(Anchored, text, st.integers(min_value=0), text, maybe),
     ConfigChanged: st.builds(
         ConfigChanged,
         st.lists(text, max_size=2).map(tuple),

@@ -13,6 +13,7 @@ from noodle_engine.machine.plan import PlanComponent, StepName
 from noodle_engine.machine.records import (
     Access,
     Alert,
+    Anchored,
     ConfigChanged,
     Decided,
     Entry,
@@ -106,8 +107,8 @@ def sentence(entry: Entry) -> str:  # noqa: PLR0911 - one return per kind
             return f"limit {timer}: until {until:%Y-%m-%d %H:%M:%S} UTC"
         case Decided(policy=policy, verdict=verdict, reasons=reasons):
             return f"{policy} decided: {verdict}" + (f" ({'; '.join(reasons)})" if reasons else "")
-        case Alert(name=name, value=value):
-            return f"alert {name}: {value or ''}".rstrip(": ")
+        case Alert() | Anchored() as event:
+            return _told(event)
         case ConfigChanged() as event:
             return _config_changed(event)
         case Access(subject=subject, permission=permission, allowed=allowed):
@@ -135,6 +136,15 @@ def _noted(observed: Observation | None) -> Iterator[str]:
         found = observed.attributes.get(name) if observed else None
         if found:
             yield f"; {words.format(found)}"
+
+
+def _told(event: Alert | Anchored) -> str:
+    if isinstance(event, Alert):
+        return f"alert {event.name}: {event.value or ''}".rstrip(": ")
+    head = f"the signed head of {event.size} records"
+    if event.problem is None:
+        return f"{head} is kept by {event.sink}"
+    return f"{head} did not reach {event.sink}: {event.problem}"
 
 
 NAMED_MAX = 8

@@ -100,6 +100,10 @@ def open_engine(
             else EPOCH_SECONDS_DEFAULT
         )
         engine = Engine(home, lock, clock or _clock(settled), ReleaseStore(home.path))
+        if adopt and settled.values is not None:
+            from noodle_engine.execute.anchoring.loss import remember_loss  # noqa: PLC0415
+
+            remember_loss(home.path, settled.values, master_key=key)
         opened = Journal.open(
             home.path,
             master_key=key,
@@ -114,6 +118,8 @@ def open_engine(
             plain=not encrypts(settled),
         )
         engine.attach(opened)
+        if settled.values is not None:
+            engine.anchor(settled.values)
     except BaseException:
         if opened is not None:
             opened.close()

@@ -15,6 +15,7 @@ from noodle_engine.machine.plan import Plan
 from noodle_engine.machine.records import (
     Access,
     Alert,
+    Anchored,
     ConfigChanged,
     Decided,
     Noted,
@@ -109,6 +110,17 @@ def _told(heard: Heard) -> _Told:  # noqa: PLR0911 - one return per kind
         case Alert(name=name, verdict=verdict, value=value):
             facts = {"alert": name, "verdict": verdict}
             return _Told("alert", Level.WARNING, "alert", facts, {"value": value}, Level.WARNING)
+        case Anchored(sink=sink, size=size, outcome=outcome, problem=problem):
+            failed = problem is not None
+            facts = {"size": size, "outcome": outcome}
+            return _Told(
+                "journal",
+                Level.WARNING if failed else Level.DEBUG,
+                "anchor.unreachable" if failed else "anchor.kept",
+                facts,
+                {"sink": sink, "problem": problem},
+                Level.WARNING if failed else Level.DEBUG,
+            )
         case Access(subject=subject, permission=permission, allowed=allowed, via=via):
             facts = {"permission": permission, "allowed": allowed, "via": via}
             read = Level.DEBUG if permission in READS else Level.INFO

@@ -15,6 +15,7 @@ from noodle_policies.settings.sizes import SIZE_FORM
 
 __all__ = [
     "ABSOLUTE",
+    "ANCHOR",
     "ARGUMENT_MAX",
     "BELOW",
     "ENTRY",
@@ -23,6 +24,7 @@ __all__ = [
     "TEXT_LENGTH_MAX",
     "ZONE_FORMAT",
     "AbsolutePath",
+    "Anchors",
     "Arguments",
     "Clock",
     "Day",
@@ -89,6 +91,14 @@ NAME: Final = rf"^[^\s\x00-\x1f](?:[^\x00-\x1f]*[^\s\x00-\x1f])?{_END}"
 ABSOLUTE: Final = rf"^/[^\x00-\x1f]*{_END}"
 BELOW: Final = rf"^(?!/)(?!(?:[^/]*/)*\.\.(?:/|{_END}))[^\x00-\x1f]+{_END}"
 ENTRY: Final = rf"^[A-Za-z0-9][A-Za-z0-9_-]{{0,62}}{_END}"
+_PORT: Final = r"(?::[0-9]{1,5})?(?:/[!-~]*)?"
+ANCHOR: Final = (
+    r"^(?:stdout|file:/[^\x00-\x1f,]*|plugin:[A-Za-z0-9][A-Za-z0-9_-]{0,62}"
+    rf"|https://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]){_PORT}"
+    rf"|http://(?:127\.0\.0\.1|localhost|\[::1\]){_PORT}"
+    r"|postgresql://(?![^/?@]*:[^/?@]*@)(?![!-~]*[?&](?:ssl)?password=)[!-~]+)"
+    rf"{_END}"
+)
 
 ARGUMENT_MAX: Final = 2**53 - 1
 """No number among arguments is larger: each reader of JSON has those up to here exactly."""
@@ -163,6 +173,7 @@ if TYPE_CHECKING:
     AbsolutePath: TypeAlias = str
     PathBelow: TypeAlias = str
     EntryName: TypeAlias = str
+    _Anchor: TypeAlias = str
 else:
     Name = _text(NAME, "a name has no blanks around it and no control characters")
     Size = _text(SIZE, "a size is a whole number with KB, MB or GB, as 100MB")
@@ -181,6 +192,11 @@ else:
     AbsolutePath = _text(ABSOLUTE, "a path from the root on, without control characters")
     PathBelow = _text(BELOW, "a path that begins with no / and has no ..")
     EntryName = _text(ENTRY, "a name of letters, digits, _ and -", length_max=63)
+    _Anchor = _text(
+        ANCHOR,
+        "an anchor is stdout, file:/PATH, https://..., postgresql://... without a password, or "
+        "plugin:NAME",
+    )
 
 Arguments = Annotated[dict[str, Any], AfterValidator(_arguments)]
 """What is handed on to a program of the user's: any JSON, with no secret in it."""
@@ -188,4 +204,5 @@ Arguments = Annotated[dict[str, Any], AfterValidator(_arguments)]
 # JSON has lists, the model keeps tuples: nothing can change one afterwards.
 Names = Annotated[tuple[Name, ...], Strict(strict=False)]
 FolderNames = Names
+Anchors = Annotated[tuple[_Anchor, ...], Strict(strict=False)]
 Windows = Annotated[tuple[Window, ...], Strict(strict=False)]
