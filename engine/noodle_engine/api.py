@@ -38,6 +38,7 @@ from noodle_engine.execute.answers.views import (
     PlanView,
     PointsView,
     ReplayView,
+    ShreddedRow,
     StepsView,
     UpgradeView,
     VerifiedView,
@@ -305,7 +306,8 @@ class Noodle:
         with self._read("history") as (journal, world):
             if everything or settings is None:
                 rows, _ = reading.history(journal, None if everything else limit)
-                return HistoryView(rows, settings_problems=wrong)
+                gone = reading.shredded(journal)
+                return HistoryView(rows, shredded=gone, settings_problems=wrong)
             index = settings.whole("runtime_upgrade_manager.max_upgrade_history")
             days = settings.whole("deployment.upgrade_integration.history_days")
             rows, cut = reading.history(
@@ -315,7 +317,7 @@ class Noodle:
                 finished_max=index,
                 since_ms=max(world.at_ms, time.time_ns() // 1_000_000) - days * DAY_MS,
             )
-            return HistoryView(rows, cut)
+            return HistoryView(rows, cut, reading.shredded(journal))
 
     def components(self, name: str | None = None) -> ComponentsView:
         """What is installed or known. Raises ComponentUnknown for a name that is not."""
@@ -465,6 +467,11 @@ class Noodle:
             progress=progress,
         )
         return verdict_of(report, with_key=key is not None, since=since)
+
+    def shredded(self) -> ShreddedRow | None:
+        """The records at the journal's beginning that cannot be read any more, and why."""
+        with self._read("shredded") as (journal, _):
+            return reading.shredded(journal)
 
     def audit_show(
         self,

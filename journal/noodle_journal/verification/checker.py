@@ -151,6 +151,12 @@ class Checker:
             first_bad=damage,
             checkpoint=self.checkpoint,
             plain_epochs=self.plain_epochs,
+            shredded=tuple(
+                sorted(
+                    {item.epoch: item for item in self.shredded}.values(),
+                    key=lambda item: item.first,
+                )
+            ),
             first=self.first,
             last=self.stop,
         )

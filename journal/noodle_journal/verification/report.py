@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from noodle_journal.failures import REMEDIES, REMEDY_OTHER, DamageKind
 from noodle_journal.format.checkpoints import Checkpoint
+from noodle_journal.format.clear import RetentionClear
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,8 @@ class Report:
 
     `opened` counts the records whose contents were read; `behind_head` says
     whether a head outside the journal confirms the end (size of the largest
-    matching head). `plain_epochs` were written with encryption switched off.
+    matching head). `plain_epochs` were written with encryption switched off,
+    `shredded` made unreadable, in order, as signed records say.
     """
 
     ok: bool
@@ -41,6 +43,7 @@ class Report:
     first_bad: Damage | None
     checkpoint: Checkpoint | None
     plain_epochs: int = 0
+    shredded: tuple[RetentionClear, ...] = ()
     first: int = 1  # the first record whose contents were to be read
     last: int = 0  # the last one that was looked at, or was to be
 

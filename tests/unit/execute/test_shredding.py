@@ -92,7 +92,12 @@ def test_what_is_over_cannot_be_read_and_all_that_lives_goes_on(site: Site) -> N
             noodle.audit_replay(at=begins - 1)
         with pytest.raises(UpgradeUnknown):
             noodle.upgrade(first)
-        assert len(noodle.history(everything=True).upgrades) == 1
+        history = noodle.history(everything=True)
+        assert len(history.upgrades) == 1
+        told = noodle.audit_verify().shredded
+        assert told == (history.shredded,)
+        assert (told[0].first, told[0].last) == (1, begins - 1)
+        assert told[0].rule == "security.audit_logging.log_retention_days=30"
         assert noodle.compact().rows > 0
         assert noodle.audit_verify().ok
         # What was installed in a shredded epoch is still there to go back to.

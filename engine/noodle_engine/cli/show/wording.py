@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         PointRow,
         PointsView,
         ReleaseRow,
+        ShreddedRow,
         StepsView,
         UpgradeRow,
         UpgradeView,
@@ -344,7 +345,7 @@ def steps_lines(out: Invocation, view: StepsView) -> Iterator[str]:
 def history_lines(out: Invocation, view: HistoryView) -> Iterator[str]:
     """Upgrades, newest first."""
     if not view.upgrades and view.hidden_by is None:
-        yield "nothing was upgraded yet"
+        yield "nothing was upgraded yet" if view.shredded is None else "nothing is left to list"
     for row in view.upgrades:
         state = out.style(_plain(row.state.value), _STATE_STYLE.get(row.state.value, "warn"))
         reason = f" ({_plain(row.reason.value)})" if row.reason else ""
@@ -356,6 +357,13 @@ def history_lines(out: Invocation, view: HistoryView) -> Iterator[str]:
             yield f"    by {clean(row.actor)}, ended {ended}"
     if view.hidden_by is not None:
         yield out.style(f"older ones: `noodle history --all` ({view.hidden_by})", "faint")
+    if view.shredded is not None:
+        yield out.style(f"made unreadable: {shredded_words(view.shredded)}", "faint")
+
+
+def shredded_words(row: ShreddedRow) -> str:
+    """Which records were made unreadable, and why."""
+    return f"records {row.first} to {row.last} ({clean(row.rule)})"
 
 
 def _plain(word: str) -> str:

@@ -19,6 +19,7 @@ from noodle_engine.execute.answers.views import (
     HomeView,
     JournalHead,
     ReplayView,
+    ShreddedRow,
     StepRow,
     UpgradeRow,
     UpgradeView,
@@ -198,6 +199,15 @@ def installed_attributes(journal: JournalReader, world: Fold, name: str) -> Mapp
     upgrade = _from_records(journal.read_run(installed.upgrade))
     staged = None if upgrade is None else upgrade.observed(StepName.STAGE, name)
     return {} if staged is None or staged.root != installed.root else staged.attributes
+
+
+def shredded(journal: JournalReader) -> ShreddedRow | None:
+    """What was made unreadable at the journal's beginning, as far as it can be told."""
+    last = journal.first_readable - 1
+    if not last:
+        return None
+    order = next(journal.read_back(journal.size, Kind.RETENTION), None)
+    return ShreddedRow(1, last, "" if order is None else str(order.body.get("rule", "")))
 
 
 def home_view(

@@ -337,14 +337,25 @@ class HistoryRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ShreddedRow:
+    """Records that were made unreadable, and by which rule."""
+
+    first: int
+    last: int
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
 class HistoryView:
     """The answer of history. `hidden_by` is the setting that left older ones out.
 
-    `settings_problems` says what is wrong with the settings: then none left any out.
+    `shredded` are the records whose upgrades cannot be listed any more. `settings_problems`
+    says what is wrong with the settings: then none left any out.
     """
 
     upgrades: tuple[HistoryRow, ...]
     hidden_by: str | None = None
+    shredded: ShreddedRow | None = None
     settings_problems: tuple[str, ...] = ()
     format: int = FORMAT
 
@@ -369,8 +380,9 @@ class AuditVerdict:
     """The answer of audit verify. `ok` false names the first bad record.
 
     `plain_epochs` were written with encryption switched off: anybody can read them.
-    `first` and `last` are the records that were asked for; `since` is the size of the
-    checkpoint that was given; `form` that of the export that was checked.
+    `shredded` were made unreadable, as signed records say. `first` and `last` are the records
+    that were asked for; `since` is the size of the checkpoint that was given; `form` that of
+    the export that was checked.
     """
 
     ok: bool
@@ -386,6 +398,7 @@ class AuditVerdict:
     remedy: str | None = None
     known_up_to: int | None = None
     plain_epochs: int = 0
+    shredded: tuple[ShreddedRow, ...] = ()
     first: int = 1
     last: int = 0
     since: int | None = None

@@ -15,7 +15,7 @@ from noodle_engine.cli.commands.audit.words import MOMENT
 from noodle_engine.cli.lazy import NoodleCommand
 from noodle_engine.cli.opening import opened
 from noodle_engine.cli.show.terminal import Invocation, clean
-from noodle_engine.cli.show.wording import component_lines, moment
+from noodle_engine.cli.show.wording import component_lines, moment, shredded_words
 
 if TYPE_CHECKING:
     from noodle_engine.execute.answers.views import AuditEntry, ReplayView
@@ -83,6 +83,9 @@ def show(  # noqa: PLR0917 - one option each
         tail=tail,
     )
     with opened(invocation) as noodle:
+        gone = noodle.shredded()
+        if gone is not None and start <= gone.last:
+            invocation.warn(f"made unreadable: {shredded_words(gone)}")
         entries = noodle.audit_show(upgrade, wanted=wanted)
         if invocation.json:
             _stream(invocation, entries)

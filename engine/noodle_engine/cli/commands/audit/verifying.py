@@ -17,6 +17,7 @@ from noodle_engine.cli.follow import showing
 from noodle_engine.cli.lazy import NoodleCommand
 from noodle_engine.cli.opening import check_platform
 from noodle_engine.cli.show.terminal import Invocation, clean
+from noodle_engine.cli.show.wording import shredded_words
 
 if TYPE_CHECKING:
     from noodle_engine.execute.answers.views import AuditVerdict
@@ -128,6 +129,7 @@ def _verdict_lines(out: Invocation, verdict: AuditVerdict) -> Iterator[str]:
         if verdict.form in (None, "full"):
             plain = f", {verdict.plain_epochs} NOT encrypted" if verdict.plain_epochs else ""
             yield f"  epochs:     {verdict.epochs}{plain}"
+        yield from (f"  shredded:   {shredded_words(one)}" for one in verdict.shredded)
         yield f"  signatures: {verdict.signatures} checked"
         if verdict.form is None:
             yield f"  heads:      {verdict.heads} kept outside the journal agree"
