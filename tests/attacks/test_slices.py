@@ -181,3 +181,21 @@ def test_a_state_that_claims_another_tree_begins_no_slice(victim: Victim) -> Non
         clear = connection.execute("SELECT clear FROM record WHERE seq = 9").fetchone()[0]
         connection.execute("UPDATE record SET clear = ? WHERE seq = 9", (flip(clear, 30, 1),))
     assert not victim.verify(with_key=False).ok
+
+
+@BOTH
+def test_a_writer_that_goes_on_meanwhile_changes_no_verdict(
+    victim: Victim, key: bytes | None
+) -> None:
+    with victim.place().open(adopt=True) as journal:
+        size = journal.size
+
+        def meanwhile(_done: int, _total: int) -> None:
+            journal.append([note("meanwhile")], head=True)
+
+        for slices in (Slices(1), Slices(4, 1, InThisProcess)):
+            before = journal.size
+            report = verify(victim.folder, master_key=key, slices=slices, progress=meanwhile)
+            assert report.ok
+            assert report.size == before
+        assert journal.size > size

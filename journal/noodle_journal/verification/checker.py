@@ -20,7 +20,7 @@ from noodle_journal.failures import (
     KeystoreDamaged,
     damaged,
 )
-from noodle_journal.format.canonical import NotCanonical, parse, unpad
+from noodle_journal.format.canonical import NotCanonical, parse_padded
 from noodle_journal.format.checkpoints import (
     Checkpoint,
     LogVerifier,
@@ -296,8 +296,8 @@ class Checker:
         self, seq: int, associated: bytes, nonce: bytes, sealed: bytes, tag: bytes, keys: Sealing
     ) -> bytes:
         try:
-            text = unpad(keys.open(associated=associated, nonce=nonce, sealed=sealed))
-            body = parse(text)
+            padded = keys.open(associated=associated, nonce=nonce, sealed=sealed)
+            text, body = parse_padded(padded)
         except NotAuthentic as exc:
             raise damaged(seq=seq, kind=DamageKind.FORGED, problem=str(exc)) from exc
         except NotCanonical as exc:
@@ -315,8 +315,7 @@ class Checker:
     def _read(self, seq: int, sealed: bytes) -> bytes:
         """A record of a plain epoch, without the key."""
         try:
-            text = unpad(legible(sealed))
-            parse(text)
+            text, _ = parse_padded(legible(sealed))
         except NotCanonical as exc:
             raise damaged(seq=seq, kind=DamageKind.NOT_CANONICAL, problem=str(exc)) from exc
         self.opened += 1

@@ -18,6 +18,7 @@ from noodle_journal.format.canonical import (
     encode,
     pad,
     parse,
+    parse_padded,
     unpad,
 )
 
@@ -182,3 +183,20 @@ def test_only_one_text_has_a_given_padding(padded: bytes) -> None:
 def test_other_paddings_are_refused(padded: bytes) -> None:
     with pytest.raises(NotCanonical):
         unpad(padded)
+
+
+@given(BODIES, st.integers(0), st.integers(0, 255))
+def test_reading_a_padded_body_at_once_is_unpadding_and_parsing_it(
+    body: dict[str, object], at: int, byte: int
+) -> None:
+    """C1 to C3, and for a changed byte as well."""
+    whole = pad(encode(body)[0])  # type: ignore[arg-type]
+    at %= len(whole)
+    for padded in (whole, whole[:at] + bytes([byte]) + whole[at + 1 :], whole[:at]):
+        try:
+            wanted = unpad(padded), parse(unpad(padded))
+        except NotCanonical:
+            with pytest.raises(NotCanonical):
+                parse_padded(padded)
+        else:
+            assert parse_padded(padded) == wanted
