@@ -56,6 +56,14 @@ def sink_of(name: str) -> Sink:
             return FileSink(Path(rest))
         case "stdout":
             return StreamSink()
+        case "http" | "https":
+            from noodle_journal.anchors.http import HttpSink  # noqa: PLC0415
+
+            return HttpSink(name)
+        case "postgresql":
+            from noodle_journal.anchors.postgres import PostgresSink  # noqa: PLC0415
+
+            return PostgresSink(name)
         case "plugin":
             return _plugin(rest)
         case _:

@@ -41,7 +41,7 @@ __all__ = ["Observer", "observer_of", "passing", "redactor_of"]
 
 DIAGNOSIS_S_MAX = 30.0
 """How long an end waits for a bundle that is being made."""
-_SECRET_VARIABLES = (KEY_VARIABLE, "NOODLE_TOKEN")
+_SECRET_VARIABLES = (KEY_VARIABLE, "NOODLE_TOKEN", "NOODLE_ANCHOR_TOKEN")
 
 
 def redactor_of(environment: Mapping[str, str], master_key: bytes | None) -> Redactor:

@@ -21,7 +21,7 @@ from noodle_engine.observe.secrets import SHOWN, Redactor
 __all__ = ["dependencies_of", "environment_of", "performance_of", "system_of"]
 
 HIDDEN: Final = "[not shown]"
-_SECRET: Final = frozenset({"NOODLE_JOURNAL_KEY", "NOODLE_TOKEN"})
+_SECRET: Final = frozenset({"NOODLE_ANCHOR_TOKEN", "NOODLE_JOURNAL_KEY", "NOODLE_TOKEN"})
 _PLAIN: Final = frozenset(
     {
         "HOME",

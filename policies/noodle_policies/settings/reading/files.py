@@ -51,7 +51,7 @@ PREFIX: Final = "NOODLE_"
 CONFIG_VARIABLE: Final = "NOODLE_CONFIG_DIR"
 SWITCH_VARIABLE: Final = "NOODLE_RUNTIME_UPGRADE_DEBUG"
 """It is on or off, and sets no key."""
-SECRET_VARIABLES: Final = frozenset({"NOODLE_JOURNAL_KEY", "NOODLE_TOKEN"})
+SECRET_VARIABLES: Final = frozenset({"NOODLE_ANCHOR_TOKEN", "NOODLE_JOURNAL_KEY", "NOODLE_TOKEN"})
 """Never shown or written."""
 HOOK_VARIABLES: Final = frozenset(
     {"NOODLE_UPGRADE_ID", "NOODLE_STEP_KEY", "NOODLE_FROM", "NOODLE_TO"}
@@ -64,6 +64,8 @@ KNOWN_VARIABLES: Final[Mapping[str, str]] = MappingProxyType(
         "NOODLE_ENVIRONMENT": "Which environment this is: production, staging or development. Its "
         "folder below each settings folder counts more than that",
         "NOODLE_JOURNAL_KEY": "The master key of the journal. It is never shown or written",
+        "NOODLE_ANCHOR_TOKEN": "The token that goes with anchors over HTTP. It is never shown or "
+        "written",
         "NOODLE_TOKEN": "The token of a caller. It is never shown or written",
         SWITCH_VARIABLE: "Whether the loggers of upgrades, and only they, write everything",
         # Hooks get these four; a `noodle` that a hook starts must not mind them.
