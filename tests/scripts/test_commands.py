@@ -23,7 +23,11 @@ from noodle_engine.cli.show.shapes import DoneView
 from tests.scripts.conftest import COMMAND_S_MAX, Site
 
 AGAIN_S = 5.0
-UNTESTED = {"demo", "run"}  # test_demo.py; test_a_resident_engine_...
+UNTESTED = {
+    "demo",
+    "run",
+    "plugin test",
+}  # test_demo.py; test_a_resident_engine_...; laws/test_contract.py
 
 
 def fits(words: str, answer: Any) -> None:
@@ -130,6 +134,7 @@ def walk(site: Site) -> dict[str, list[Any]]:
     site.run("apply", "hello@1.0.0")
     use("component forget", "hello")
     use("completion", "bash")
+    use("plugin list")
     use("config init", "made")
     use("config migrate", "made")
     use("config validate", "made")

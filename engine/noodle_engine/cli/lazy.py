@@ -37,6 +37,7 @@ _WATCH = "Look"
 _RECOVER = "When something stopped"
 _JOURNAL = "The journal"
 _SETTINGS = "Settings"
+_PLUG_INS = "Plug-ins"
 
 COMMANDS: dict[str, Entry] = {
     "init": Entry(_START, "home", "init", "Make a home: journal and keys."),
@@ -68,6 +69,9 @@ COMMANDS: dict[str, Entry] = {
     ),
     "config": Entry(
         _SETTINGS, "config.group", "config", "The settings: what they are, why, and their files."
+    ),
+    "plugin": Entry(
+        _PLUG_INS, "plugin", "plugin", "Kinds of target that plug-ins bring, and their proof."
     ),
     "completion": Entry(_START, "completion", "completion", "Print completion for a shell."),
 }

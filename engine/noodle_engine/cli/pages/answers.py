@@ -47,6 +47,7 @@ from noodle_engine.execute.keys.operating import (
     RewrappedView,
 )
 from noodle_engine.execute.observing.bundling import BundleView
+from noodle_engine.testing.views import ContractView, KindsView
 from noodle_policies.settings.explaining import Explanation, Listing
 from noodle_policies.settings.showing import DifferencesView, SettingsView, ValidatedView
 
@@ -102,6 +103,8 @@ ANSWERS: dict[str, tuple[type, ...]] = {
     "config init": (MadeView,),
     "config migrate": (MigratedView,),
     "config diff": (DifferencesView,),
+    "plugin list": (KindsView,),
+    "plugin test": (ContractView,),
     "completion": (CompletionView,),
 }
 """The shapes of each command's answer; more than one where the words decide."""
