@@ -89,8 +89,6 @@ if TYPE_CHECKING:
 __all__ = ["Noodle", "UpgradeEvent", "Waiting"]
 
 IDLE_S = 1.0
-SHRED_S = 3600.0
-"""How often a process that stays looks for records that are over."""
 HOLDER_WAIT_S_MAX = 3.0
 """How long a holder may take from its lock to its socket, or the other way round."""
 HOLDER_POLL_S = 0.05
@@ -396,8 +394,8 @@ class Noodle:
     def collect(self, *, dry_run: bool = False) -> CollectedView:
         """Drop the kept old versions that the settings no longer keep, and shred what is over.
 
-        Never the newest of a component, nor one of a component that an open
-        upgrade has. With `dry_run` nothing is changed: it says what would go.
+        The newest of a component goes by age alone, and one of a component that an open
+        upgrade has never. With `dry_run` nothing is changed: it says what would go.
         Raises SettingsRefused.
         """
         if dry_run:
@@ -407,17 +405,13 @@ class Noodle:
         )
 
     def _collectable(self) -> CollectedView:
-        from noodle_engine.execute.retention import expired, point_row
+        from noodle_engine.execute.retention import Keeping, expired, point_row
         from noodle_engine.execute.shredding import to_shred
 
         settings = self._settled().must()
         with self._read("collect") as (journal, world):
-            gone = expired(
-                world,
-                points_max=settings.whole("runtime_upgrade.rollback.max_rollback_points"),
-                days_max=settings.whole("runtime_upgrade.rollback.rollback_retention_days"),
-                now_ms=time.time_ns() // 1_000_000,
-            )
+            now_ms = time.time_ns() // 1_000_000
+            gone = expired(world, Keeping.of(settings), now_ms=now_ms)
             days = settings.whole("security.audit_logging.log_retention_days")
             over = to_shred(journal, world.upgrades, now_ns=time.time_ns(), days=days)
         rows = tuple(point_row(point) for point in gone)
@@ -1092,14 +1086,6 @@ class Noodle:
             raise HomeHeld(str(self._home.path), lock_holder(self._home.lock_file))
         self._note("journal.taken_over", f"the journal is written on {machine_id()}", {})
 
-    @staticmethod
-    def _shred(holder: Holder, tell: Callable[[str], None]) -> None:
-        """Shred what is over; what keeps it from that is told, and stops nothing else."""
-        try:
-            holder.operations.shred()
-        except NoodleError as failure:
-            tell(f"records that are over were not shredded: {failure.problem}; {failure.remedy}")
-
     def _examiner(self, holder: Holder) -> Examiner:
         """Who examines this home now and then, as the settings in force say."""
         from noodle_engine.execute.home.checkup import examine_home
@@ -1142,11 +1128,12 @@ class Noodle:
         settings that cannot be used at the beginning.
         Raises HomeHeld if another process holds the home.
         """
+        from noodle_engine.execute.cleaning import Cleaner
+
         holder = self._hold()
         if holder is None:
             raise HomeHeld(str(self._home.path), lock_holder(self._home.lock_file))
         unlisten = holder.engine.listen(_telling_settings(changed))
-        shred_at = time.monotonic()
         try:
             failure = holder.operations.reloading.look().failure
             if failure is not None:
@@ -1155,6 +1142,7 @@ class Noodle:
             holder.operations.resume(None, actor="engine", release=None)
             holder.operations.reloading.hurry()
             examiner = self._examiner(holder)
+            cleaner = Cleaner(holder.operations, time.monotonic, changed)
             ready()
             while not stop.wait(IDLE_S):
                 if reload is not None and reload.is_set():
@@ -1162,9 +1150,7 @@ class Noodle:
                     holder.operations.reloading.look()
                 holder.engine.journal.checkpoint_idle()
                 examiner.tick()
-                if time.monotonic() >= shred_at:
-                    shred_at = time.monotonic() + SHRED_S
-                    self._shred(holder, changed)
+                cleaner.tick()
             examiner.close()
         finally:
             unlisten()

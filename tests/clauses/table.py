@@ -70,6 +70,13 @@ _OBEYED: Final[dict[str, str]] = {
     "noodle.anchor_wait": f"{_ANCHORING}::test_what_waits_for_an_anchor_waits_so_long",
     "noodle.anchor_interval": f"{_ANCHORING}::test_what_changed_is_anchored_after_so_long",
     "noodle.anchor_strict": f"{_ANCHORING}::test_strict_every_step_follows_an_anchor",
+    "rollback_manager.cleanup.enabled": f"{_HERE}::test_without_clean_ups_nothing_goes_by_itself",
+    "rollback_manager.cleanup.cleanup_interval": (
+        f"{_HERE}::test_old_versions_go_by_themselves_that_often"
+    ),
+    "rollback_manager.cleanup.max_retention_days": (
+        f"{_HERE}::test_even_the_newest_goes_at_that_age"
+    ),
     "noodle.key_service": f"{_HERE}::test_the_key_service_is_the_one_that_is_named",
     "encryption.key_rotation_interval": f"{_HERE}::test_an_epoch_lasts_so_long",
     "performance.throttling.enabled": (

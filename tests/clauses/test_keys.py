@@ -8,6 +8,7 @@ import time
 import pytest
 
 from noodle_engine.disk.locks import lock_file
+from noodle_engine.execute.cleaning import Cleaner
 from noodle_engine.execute.failures import RollbackDisabled, UpgradesDisabled
 from noodle_engine.execute.home.opening import open_engine
 from noodle_engine.execute.operations import Operations
@@ -132,6 +133,68 @@ def test_off_the_journal_is_legible_and_says_so(site: Site, key: str) -> None:
 
 def raw_journal(site: Site) -> bytes:
     return b"".join(path.read_bytes() for path in sorted(site.path.glob("journal.db*")))
+
+
+def put_all(site: Site, *said: tuple[str, object]) -> None:
+    content: dict[str, object] = {}
+    for key, value in said:
+        *sections, name = key.split(".")
+        inner = content
+        for section in sections:
+            inner = inner.setdefault(section, {})  # type: ignore[assignment]
+        inner[name] = value
+    site.settings(json.dumps(content))
+
+
+def cleaner_of(driven: Driven, *seconds: float) -> Cleaner:
+    """What a process that stays has; each tick is at the next of these moments."""
+    now = iter(seconds)
+    return Cleaner(Operations(driven.engine, {}), lambda: next(now), lambda _: None)
+
+
+def test_old_versions_go_by_themselves_that_often(site: Site) -> None:
+    driven = three_versions(site, Clock())
+    put_all(
+        site,
+        ("runtime_upgrade.rollback.max_rollback_points", 1),
+        ("rollback_manager.cleanup.cleanup_interval", 500_000),
+    )
+    try:
+        cleaner = cleaner_of(driven, 0.0, 499_999.0, 500_000.0)
+        for version, kept in (("1.3.0", 1), ("1.4.0", 2), ("1.5.0", 1)):
+            cleaner.tick()
+            assert len(driven.engine.world.points) == kept, version
+            site.release("web", version)
+            driven.apply(f"web@{version}")
+    finally:
+        driven.close()
+
+
+def test_without_clean_ups_nothing_goes_by_itself(site: Site) -> None:
+    driven = three_versions(site, Clock())
+    put_all(
+        site,
+        ("runtime_upgrade.rollback.max_rollback_points", 1),
+        ("rollback_manager.cleanup.enabled", False),
+    )
+    try:
+        cleaner_of(driven, 0.0).tick()
+        assert len(driven.engine.world.points) == 2
+    finally:
+        driven.close()
+
+
+def test_even_the_newest_goes_at_that_age(site: Site) -> None:
+    clock = Clock()
+    driven = three_versions(site, clock)
+    put(site, "rollback_manager.cleanup.max_retention_days", 60)
+    try:
+        for passed, kept in ((40, 1), (30, 0)):
+            clock.pass_ms(passed * DAY_MS)
+            cleaner_of(driven, 0.0).tick()
+            assert len(driven.engine.world.points) == kept
+    finally:
+        driven.close()
 
 
 def test_the_journal_is_readable_so_long(site: Site) -> None:

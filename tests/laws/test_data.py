@@ -39,7 +39,7 @@ from noodle_engine.execute.home.layout import Home
 from noodle_engine.execute.home.opening import open_engine
 from noodle_engine.execute.ids import new_upgrade_id
 from noodle_engine.execute.planning import Planner
-from noodle_engine.execute.retention import collect
+from noodle_engine.execute.retention import Keeping, collect
 from noodle_engine.machine.decide import Action, Do, ReleaseHold, Said, TurnBack
 from noodle_engine.machine.failures import MessageRefused
 from noodle_engine.machine.plan import ABSENT, Plan, StepName
@@ -265,7 +265,7 @@ within = {0.02 if version == SICK else 60}
     @precondition(_idle)
     @rule(points_max=st.integers(1, 3))
     def gc(self, points_max: int) -> None:
-        collect(self._open(), points_max=points_max, days_max=1_000, actor="law")
+        collect(self._open(), Keeping(points_max, 1_000), actor="law")
 
     @precondition(_left_open)
     @rule()

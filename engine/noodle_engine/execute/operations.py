@@ -35,7 +35,7 @@ from noodle_engine.execute.home.settings import Options, Settled
 from noodle_engine.execute.ids import new_upgrade_id
 from noodle_engine.execute.planning import check_whole, check_world, observed_root, planned_root
 from noodle_engine.execute.recording import StepProgress
-from noodle_engine.execute.retention import collect
+from noodle_engine.execute.retention import Keeping, collect
 from noodle_engine.execute.shredding import shred
 from noodle_engine.machine.codec import JsonObject, decode, encode
 from noodle_engine.machine.failures import RecordUnreadable
@@ -278,14 +278,15 @@ class Operations:
         the journal that are over.
         """
         self._engine.releases.clear()
-        settings = self._settled().must()
-        collected = collect(
-            self._engine,
-            points_max=settings.whole("runtime_upgrade.rollback.max_rollback_points"),
-            days_max=settings.whole("runtime_upgrade.rollback.rollback_retention_days"),
-            actor=actor,
-        )
+        collected = collect(self._engine, Keeping.of(self._settled().must()), actor=actor)
         return replace(collected, shredded_records=self.shred())
+
+    def cleanup_interval(self) -> int | None:
+        """How often old versions go by themselves (s); None where they do not."""
+        values = self._settled().values
+        if values is None or not values.acts("rollback_manager.cleanup.enabled"):
+            return None
+        return values.whole("rollback_manager.cleanup.cleanup_interval")
 
     def shred(self) -> int:
         """Make records unreadable that are over; how many. See `shredding`."""

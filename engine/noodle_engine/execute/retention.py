@@ -4,8 +4,9 @@ Owns the rule and the order of dropping: the intent is recorded, the files go,
 then it is recorded that they have gone. It never runs on an upgrade's path.
 
 Laws
-Q1. The newest kept old of a component is never dropped, nor one of a component
-    that an open upgrade has.
+Q1. The newest kept old of a component is dropped by age alone, and only where old versions
+    go by themselves (`rollback_manager.cleanup`); one of a component that an open upgrade has
+    never is.
 Q2. After a crash anywhere in between, dropping again ends it: what is recorded
     as gone is gone. What was begun to be dropped is no rollback point any more.
 Q3. One that a process still works in is not dropped: its files would vanish
@@ -17,6 +18,7 @@ Q4. No more are kept than a `state` record has room for: what would go forward p
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -33,11 +35,12 @@ from noodle_engine.machine.upgrade import Fold, Point
 from noodle_engine.targets.load import load_target
 from noodle_engine.targets.place import local_path
 from noodle_journal.errors import NoodleError
+from noodle_policies.settings.values import Values
 
 if TYPE_CHECKING:
     from noodle_engine.execute.engine import Engine  # who only looks does not pay for it
 
-__all__ = ["POINTS_BYTES_MAX", "check_room", "collect", "expired", "point_row"]
+__all__ = ["POINTS_BYTES_MAX", "Keeping", "check_room", "collect", "expired", "point_row"]
 
 POINTS_BYTES_MAX = 8 * 1024 * 1024
 """What the kept old versions may take of a `state` record, which has 16 MiB: about
@@ -53,7 +56,36 @@ def check_room(plan: Plan, world: Fold) -> None:
         raise PointsFull(len(kept))
 
 
-def expired(world: Fold, *, points_max: int, days_max: int, now_ms: int) -> tuple[Point, ...]:
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """How many old versions of a component stay, and for how long.
+
+    newest_days_max: the age at which even the newest goes; None: it stays.
+    """
+
+    points_max: int
+    days_max: int
+    newest_days_max: int | None = None
+
+    @classmethod
+    def of(cls, values: Values) -> Keeping:
+        """As the settings say."""
+        cleans = values.acts("rollback_manager.cleanup.enabled")
+        return cls(
+            values.whole("runtime_upgrade.rollback.max_rollback_points"),
+            values.whole("runtime_upgrade.rollback.rollback_retention_days"),
+            values.whole("rollback_manager.cleanup.max_retention_days") if cleans else None,
+        )
+
+    def lets_go(self, age: int, days: float) -> bool:
+        """Whether the point that `age` newer ones of its component follow goes at that age."""
+        if age >= self.points_max:
+            return True
+        limit = self.days_max if age else self.newest_days_max
+        return limit is not None and days > limit
+
+
+def expired(world: Fold, keeping: Keeping, *, now_ms: int) -> tuple[Point, ...]:
     """The points that the settings no longer keep (law Q1), by component, oldest first."""
     busy = {one.name for upgrade in world.upgrades.values() for one in upgrade.plan.components}
     return tuple(
@@ -61,7 +93,7 @@ def expired(world: Fold, *, points_max: int, days_max: int, now_ms: int) -> tupl
         for name, points in _by_component(world)
         if name not in busy
         for age, point in reversed(list(enumerate(reversed(points))))
-        if age >= points_max or (age > 0 and now_ms - point.at_ms > days_max * DAY_MS)
+        if keeping.lets_go(age, (now_ms - point.at_ms) / DAY_MS)
     )
 
 
@@ -88,7 +120,7 @@ def point_row(point: Point) -> PointRow:
     )
 
 
-def collect(engine: Engine, *, points_max: int, days_max: int, actor: str) -> CollectedView:
+def collect(engine: Engine, keeping: Keeping, *, actor: str) -> CollectedView:
     """Drop what is expired, and end what an earlier call had begun.
 
     A target that cannot be locked keeps its points, and so does one that is in
@@ -101,7 +133,7 @@ def collect(engine: Engine, *, points_max: int, days_max: int, actor: str) -> Co
     with engine.alone():
         now = engine.clock.now_ms()
         begun = engine.world.dropping
-        gone = expired(engine.world, points_max=points_max, days_max=days_max, now_ms=now)
+        gone = expired(engine.world, keeping, now_ms=now)
         for points in (begun, gone):
             of_target = sorted(points, key=lambda point: (point.component, point.target))
             for (name, _), group in groupby(of_target, key=lambda one: (one.component, one.target)):

@@ -124,8 +124,9 @@ def test_a_folder_is_checked_alone_and_in_each_of_its_environments(
     write(folder / "staging", "noodle.json", nested(POINTS, 4))
     code, answer = run("validate", "set")
     assert (code, answer["environments"]) == (2, ["none", "production", "staging"])
-    assert [one["key"] for one in answer["problems"]] == [POINTS]
-    assert "in production" in answer["problems"][0]["text"]
+    # The value that is wrong, and the rule of production that another one breaks.
+    assert {one["key"] for one in answer["problems"]} == {POINTS, "debug.stack_traces"}
+    assert all("in production" in one["text"] for one in answer["problems"])
     write(folder / "production", "noodle.json", {})
     code, answer = run("validate", "set")
     assert [(one["kind"], one["key"]) for one in answer["problems"]] == [

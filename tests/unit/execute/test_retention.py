@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from noodle_engine import Noodle
 from noodle_engine.execute.failures import PointAbsent, PointsFull, SettingsRefused
-from noodle_engine.execute.retention import POINTS_BYTES_MAX, check_room, expired
+from noodle_engine.execute.retention import POINTS_BYTES_MAX, Keeping, check_room, expired
 from noodle_engine.execute.timing.limits import DAY_MS
 from noodle_engine.machine.codec import encode
 from noodle_engine.machine.plan import Plan, World
@@ -45,20 +45,23 @@ worlds = st.lists(st.tuples(st.sampled_from(NAMES), st.integers(0, 100)), max_si
 )
 
 
-@given(worlds, st.integers(1, 5), st.integers(1, 50))
-def test_the_newest_stays_and_of_the_rest_so_many_for_so_long(
-    world: Fold, points_max: int, days_max: int
+@given(worlds, st.integers(1, 5), st.integers(1, 50), st.none() | st.integers(1, 150))
+def test_the_newest_stays_longest_and_of_the_rest_so_many_for_so_long(
+    world: Fold, points_max: int, days_max: int, newest_days_max: int | None
 ) -> None:
     now = 100 * DAY_MS
-    gone = expired(world, points_max=points_max, days_max=days_max, now_ms=now)
+    keeping = Keeping(points_max, days_max, newest_days_max)
+    gone = expired(world, keeping, now_ms=now)
     assert len(set(gone)) == len(gone)
     for name in NAMES:
         mine = [one for one in world.points if one.component == name]
         stay = [one for one in mine if one not in gone]
-        assert stay[-1:] == mine[-1:]
+        if newest_days_max is None:
+            assert stay[-1:] == mine[-1:]
         assert len(stay) <= points_max
         for age, one in enumerate(reversed(mine)):
-            fits = age < points_max and (age == 0 or now - one.at_ms <= days_max * DAY_MS)
+            days = days_max if age else newest_days_max
+            fits = age < points_max and (days is None or now - one.at_ms <= days * DAY_MS)
             assert (one in stay) is fits
 
 

@@ -36,7 +36,8 @@ def gc(invocation: Invocation, dry_run: bool) -> int:  # noqa: FBT001
     """Drop old versions that are no longer kept.
 
     Of each component the newest ten stay (`rollback.max_rollback_points`) for
-    thirty days (`rollback.rollback_retention_days`); its newest stays always. A
+    thirty days (`rollback.rollback_retention_days`), and its newest for
+    `rollback_manager.cleanup.max_retention_days`. `noodle run` does this by itself. A
     component that an open upgrade has is left alone. Exit 5 if some could not
     be dropped.
 

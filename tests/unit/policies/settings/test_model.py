@@ -18,6 +18,7 @@ from tests.unit.policies.settings.sources import nested, problems_of, reference,
 
 NO_SETTINGS = {
     "noodle.key_services",
+    "noodle.target_contracts",
     "noodle.toml",
     "noodle.targets",
     "security.selinux",

@@ -280,17 +280,23 @@ class Cleanup(Section):
 
     enabled: bool = switch(
         True,
-        "Whether kept versions go by themselves. Off: only `points drop` and `gc` remove them",
+        "Whether kept versions go by themselves, where a process stays. Off: only `gc` drops them",
         rests_on=_ROLLBACK,
+        reader="noodle_engine.execute.retention",
     )
     cleanup_interval: int = seconds(
-        86400, "How long between two such clean-ups", live=True, rests_on=_CLEANUP
+        86400,
+        "How long between two such clean-ups",
+        live=True,
+        rests_on=_CLEANUP,
+        reader="noodle_engine.execute.operations",
     )
     max_retention_days: int = days(
         30,
         "How old even the newest kept version may become; not less than rollback_retention_days",
         live=True,
         rests_on=_CLEANUP,
+        reader="noodle_engine.execute.retention",
     )
 
 

@@ -111,19 +111,19 @@ class Rollback(Section):
     )
     max_rollback_points: int = count(
         10,
-        "How many old versions of a component stay; `gc` removes older ones",
+        "How many old versions of a component stay; older ones go, by `gc` or by themselves",
         live=True,
         twin="rollback.max_rollback_points",
         rests_on=_ROLLBACK,
-        reader="noodle_engine.execute.operations",
+        reader="noodle_engine.execute.retention",
     )
     rollback_retention_days: int = days(
         30,
-        "How old a kept version may become before `gc` removes it; the newest one stays",
+        "How old a kept version may become before it goes; the newest one stays longer",
         live=True,
         twin="rollback.rollback_retention_days",
         rests_on=_ROLLBACK,
-        reader="noodle_engine.execute.operations",
+        reader="noodle_engine.execute.retention",
     )
     automatic_rollback: AutomaticRollback = section(AutomaticRollback)
 
