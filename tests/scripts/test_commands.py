@@ -126,6 +126,17 @@ def walk(site: Site) -> dict[str, list[Any]]:
     use("apply", "--remove", "hello")
     use("rescue", str(site.target))
     use("resume")
+    use("key init", "new.key")
+    use("key show")
+    use("key rotate", "--log-key")
+    recovery = use("key rewrap", "--new-key", "new.key")["recovery_key"]
+    use("key export-public")
+    use("key export-public", "public.key")
+    use("audit verify", "--public-key", "public.key")
+    (site.home / "keys" / "master.key").unlink()
+    recovered = site.run("key", "recover", "--json", stdin=f"{recovery}\n")
+    got["key recover"] = [recovered.json]
+    use("journal compact")
     use("journal backup", "copy")
     for file in site.home.glob("journal.db*"):
         file.unlink()
