@@ -17,7 +17,7 @@ QUESTIONS = (
     Question("memory.append", "peak memory of a process that appends", "MB", "bare floor"),
     Question(
         "memory.verify",
-        "peak memory of a process that verifies with the key",
+        "peak memory of the processes that verify with the key",
         "MB",
         "python that has imported as much",
         HUNDRED_MB,

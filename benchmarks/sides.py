@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import sqlite3
 import sys
@@ -325,10 +326,11 @@ SIDES: dict[str, Callable[[Path], Side]] = {
 
 
 def peak_memory_mb() -> float:
-    """The process's peak resident memory since `forget_peak`."""
+    """The process's peak resident memory since `forget_peak`, and that of its largest child."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
+            return int(line.split()[1]) / 1024 + children
     raise RuntimeError("the kernel tells no VmHWM")
 
 
