@@ -68,6 +68,7 @@ from noodle_journal.errors import NoodleError
 from noodle_policies.settings.values import values_hash
 
 if TYPE_CHECKING:
+    from noodle_engine.execute.anchoring.answering import AnchorsView
     from noodle_engine.execute.auditing.comparing import AuditDiffView
     from noodle_engine.execute.auditing.filtering import Filter
     from noodle_engine.execute.auditing.views import CheckpointView, ExportView, ProofView
@@ -271,9 +272,24 @@ class Noodle:
     def status(self) -> HomeView:
         """What is open and what is installed."""
         with self._read("status") as (journal, world):
-            failure = self._settled().failure
-            problems = () if failure is None else failure.problems
-            return reading.home_view(journal, world, known_releases(self._home.path), problems)
+            settled = self._settled()
+            problems = () if settled.failure is None else settled.failure.problems
+            return reading.home_view(
+                journal,
+                world,
+                known_releases(self._home.path),
+                problems,
+                self._anchor_problems(world, settled),
+            )
+
+    @staticmethod
+    def _anchor_problems(world: Fold, settled: Settled) -> Sequence[str]:
+        if world.anchors is None or settled.values is None:
+            return ()
+        from noodle_engine.execute.anchoring.answering import anchor_problems
+        from noodle_engine.execute.anchoring.options import anchor_options
+
+        return anchor_problems(world, anchor_options(settled.values))
 
     def upgrade(self, upgrade_id: str) -> UpgradeView:
         """One upgrade, by its id or a beginning of it. Raises UpgradeUnknown."""
@@ -535,6 +551,18 @@ class Noodle:
             environment=self._environment,
             progress=progress,
         )
+
+    def audit_anchors(self) -> AnchorsView:
+        """Hold the journal against every place that keeps its signed heads; each is asked.
+
+        Raises SettingsRefused, JournalRollback, JournalFork, JournalDamaged.
+        """
+        from noodle_engine.execute.anchoring.answering import anchors_view
+        from noodle_engine.execute.anchoring.options import anchor_options
+
+        options = anchor_options(self._settled().must())
+        with self._read("audit_anchors") as (journal, world):
+            return anchors_view(journal, world, options)
 
     def audit_checkpoint(self, *, out: Path | None = None) -> CheckpointView:
         """The last signed head, as a note to keep elsewhere; written to the new file `out` too.

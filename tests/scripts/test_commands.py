@@ -103,6 +103,7 @@ def walk(site: Site) -> dict[str, list[Any]]:
     use("audit verify", "--since", "kept", "--from", "3", "--to", "9")
     use("audit export", "exported", "--form", "redacted")
     use("audit verify", "--export", "exported", "--since", "kept")
+    use("audit anchors")
     use("audit prove", "3")
     use("audit prove", "--from", "3", "--out", "proof")
     use("audit prove", "--check", "proof")

@@ -15,10 +15,11 @@ from typing import NamedTuple
 from noodle_journal.format.checkpoints import Checkpoint
 from noodle_journal.format.notes import NotANote, Note, parse_note, signed_checkpoint
 from noodle_journal.keys.ring import KeyRing
-from noodle_journal.opening import Log, open_store
+from noodle_journal.opening import Log, open_store, reading
+from noodle_journal.storage import rows
 from noodle_journal.storage.keystore import Head, Keystore
 
-__all__ = ["Compared", "Verdict", "compare", "remember", "worst"]
+__all__ = ["Compared", "Verdict", "compare", "remember", "sizes_of", "worst"]
 
 
 class Verdict(StrEnum):
@@ -104,3 +105,23 @@ def remember(folder: Path, notes: Iterable[str], *, master_key: bytes) -> None:
             log.close()
     finally:
         keystore.close()
+
+
+def sizes_of(folder: Path) -> tuple[int, int]:
+    """How many records a journal has, and of how many the largest head is that lies beside it.
+
+    Needs no key. Raises: JournalAbsent, JournalUnreadable, JournalDamaged, KeystoreAbsent,
+    KeystoreDamaged and their kin.
+    """
+    connection = open_store(folder, read_only=True)
+    try:
+        with reading(folder, 1):
+            size = rows.size(connection)
+    finally:
+        connection.close()
+    keystore = Keystore(folder, read_only=True)
+    try:
+        head = keystore.last_head()
+    finally:
+        keystore.close()
+    return size, 0 if head is None else head.size

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import pytest
 
+from noodle_engine.execute.home.checkup import examine_home
 from noodle_engine.machine.records import Anchored, Noted, StepIntent, Transition
 from noodle_engine.machine.states import Message, Reason, State
 from noodle_journal import parse_note
@@ -352,3 +353,86 @@ def test_what_cannot_be_asked_is_refused_only_where_the_policy_says_so(site: Sit
     anchored(site, REFUSES)
     with site.open() as noodle:
         assert noodle.apply(["web@1.0.0"]) is not None
+
+
+# -- reading back -----------------------------------------------------------------------
+
+
+def verdict_of(site: Site) -> str:
+    with site.open() as noodle:
+        [row] = noodle.audit_anchors().anchors
+    return row.verdict
+
+
+def checks_of(site: Site) -> list[tuple[bool | None, str]]:
+    found = examine_home(site.home, {}, thorough=False)
+    return [(one.ok, one.found) for one in found if one.name == "anchors"]
+
+
+def test_each_anchor_is_asked_and_told(site: Site, kept: Path) -> None:
+    two_versions(site)
+    anchored(site, f"file:{kept}")
+    assert verdict_of(site) == "nothing"
+    with site.open() as noodle:
+        noodle.apply(["web@1.0.0"])
+        view = noodle.audit_anchors()
+    assert view.ok
+    with site.open() as noodle:
+        view = noodle.audit_anchors()
+    [row] = view.anchors
+    assert row.verdict == "agrees"
+    assert view.known_up_to == row.size == row.kept_size == sizes(kept)[-1]
+    anchored(site, REFUSES)
+    assert verdict_of(site) == "unreachable"
+    anchored(site, HANGS)
+    assert verdict_of(site) == "unread"
+
+
+def test_reading_back_finds_a_rollback_and_a_fork_and_changes_nothing(
+    site: Site, kept: Path
+) -> None:
+    rolled_back_copy(site, kept)
+    assert verdict_of(site) == "rollback"
+    assert verdict_of(site) == "rollback"
+    anchored(site)
+    with site.open() as noodle:
+        noodle.apply(["web@1.2.0"])
+        noodle.rollback("web")
+    anchored(site, f"file:{kept}")
+    assert verdict_of(site) == "fork"
+    kept.write_text(
+        kept.read_text().replace("\\u2014 ", "").replace("\u2014 noodle", "\u2014 other")
+    )
+    assert verdict_of(site) == "unsigned"
+
+
+def test_the_doctor_and_the_status_say_how_far_the_journal_is_known(site: Site, kept: Path) -> None:
+    two_versions(site)
+    [(ok, found)] = checks_of(site)
+    assert ok is None
+    assert "nothing is anchored" in found
+    anchored(site, f"file:{kept}", REFUSES)
+    with site.open() as noodle:
+        noodle.apply(["web@1.0.0"])
+    with site.open() as noodle:
+        [problem] = noodle.status().anchor_problems
+    assert problem.startswith(REFUSES)
+    good, bad, same = checks_of(site)
+    assert (good[0], bad[0], same[0]) == (True, False, None)
+    assert f"up to record {sizes(kept)[-1]}" in good[1]
+    assert "file system of the home" in same[1]
+
+
+def test_the_doctor_finds_an_anchor_that_is_old(site: Site, kept: Path) -> None:
+    two_versions(site)
+    long_ago = Clock(wall_ms=time.time_ns() // 1_000_000 - 5 * 86_400_000)
+    anchored(site, f"file:{kept}")
+    driven = Driven.open(site, long_ago)
+    driven.apply("web@1.0.0")
+    driven.close()
+    anchored(site)
+    driven = Driven.open(site, long_ago)
+    driven.apply("web@1.1.0")
+    driven.close()
+    anchored(site, f"file:{kept}")
+    assert checks_of(site)[0][0] is False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -21,6 +21,7 @@ from noodle_engine.machine.records import Entry, Requested, Transition, fields_o
 from noodle_engine.machine.states import Message, Reason, Release, State, Status
 from noodle_engine.machine.upgrade import Fold, fold
 from noodle_journal import Checkpoint, Journal, Kind, NewRecord, Record
+from noodle_journal.anchors.comparing import Compared
 from noodle_journal.shredding import EpochSpan
 from tests.unit.execute.site import WAIT_S_MAX, Driven, Site, hook
 from tests.unit.machine import drive
@@ -248,6 +249,9 @@ class Counting:
     @property
     def size(self) -> int:
         return self.journal.size
+
+    def compare(self, notes: Iterable[str]) -> Sequence[Compared]:
+        return self.journal.compare(notes)
 
     @property
     def root(self) -> bytes:

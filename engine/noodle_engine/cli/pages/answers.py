@@ -18,6 +18,7 @@ from noodle_engine.cli.show.shapes import (
     RunView,
     SchemaView,
 )
+from noodle_engine.execute.anchoring.answering import AnchorsView
 from noodle_engine.execute.answers.views import (
     AuditVerdict,
     CollectedView,
@@ -86,6 +87,7 @@ ANSWERS: dict[str, tuple[type, ...]] = {
     "audit export": (ExportView,),
     "audit checkpoint": (CheckpointView,),
     "audit prove": (ProofView, ProofChecked),
+    "audit anchors": (AnchorsView,),
     "key init": (NewKeyView,),
     "key show": (KeyView,),
     "key rotate": (KeyView,),

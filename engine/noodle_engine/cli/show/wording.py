@@ -121,6 +121,11 @@ def home_lines(out: Invocation, view: HomeView) -> Iterator[str]:
             yield f"  {clean(problem)}"
         yield "  until they are corrected no upgrade begins; what runs keeps those of before"
         yield ""
+    if view.anchor_problems:
+        yield out.style("not anchored:", "bad")
+        for problem in view.anchor_problems:
+            yield f"  {clean(problem)}"
+        yield ""
     if view.open:
         yield out.style("open upgrades:", "strong")
         for row in view.open:

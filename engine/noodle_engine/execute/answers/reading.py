@@ -58,6 +58,7 @@ from noodle_engine.machine.upgrade import (
 )
 from noodle_engine.targets.place import local_path
 from noodle_journal import Checkpoint, Kind, Record
+from noodle_journal.anchors.comparing import Compared
 from noodle_journal.shredding import EpochSpan
 
 __all__ = [
@@ -104,6 +105,9 @@ class JournalReader(Protocol):
 
     def read_back(self, limit: int, kind: Kind | None = None) -> Iterator[Record]:
         """The newest records first; of one kind, or of all."""
+
+    def compare(self, notes: Iterable[str]) -> Sequence[Compared]:
+        """Signed heads that were kept elsewhere, held against it."""
 
     @property
     def first_readable(self) -> int:
@@ -215,13 +219,15 @@ def home_view(
     world: Fold,
     releases: Mapping[str, Sequence[str]],
     settings_problems: Sequence[str] = (),
+    anchor_problems: Sequence[str] = (),
 ) -> HomeView:
-    """What is open and what is installed; and what is wrong with the settings."""
+    """What is open and what is installed; and what is wrong with settings and anchors."""
     return HomeView(
         open=tuple(_upgrade_row(one) for one in world.upgrades.values()),
         components=component_rows(world, releases),
         journal=head_of(journal),
         settings_problems=tuple(settings_problems),
+        anchor_problems=tuple(anchor_problems),
     )
 
 

@@ -174,13 +174,15 @@ class HomeView:
     """The answer of status without an id.
 
     `settings_problems` says what is wrong with the settings: until that is mended no
-    upgrade begins, and a process that runs keeps the settings of before.
+    upgrade begins, and a process that runs keeps the settings of before. `anchor_problems`
+    names the anchors that were not reached when something was sent last.
     """
 
     open: tuple[UpgradeRow, ...]
     components: tuple[ComponentRow, ...]
     journal: JournalHead
     settings_problems: tuple[str, ...] = ()
+    anchor_problems: tuple[str, ...] = ()
     format: int = FORMAT
 
 

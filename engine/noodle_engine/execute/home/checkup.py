@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from noodle_engine.execute.answers.releases import release_rows
@@ -26,9 +27,11 @@ from noodle_engine.observe.logs import log_place
 from noodle_engine.observe.options import LogOptions, log_options
 from noodle_engine.targets.place import local_path
 from noodle_journal import verify
+from noodle_journal.anchors.comparing import sizes_of
 from noodle_journal.errors import NoodleError
 from noodle_journal.storage.database import check_sqlite
 from noodle_journal.storage.reserve import RESERVE_BYTES
+from noodle_policies.settings.values import Values
 
 __all__ = ["DoctorView", "examine_home"]
 
@@ -73,6 +76,8 @@ def examine_home(
         checks = (*checks, *_keys(home, environment, options))
     if settled.values is not None:
         checks = (*checks, _log(home, log_options(settled.values, environment)))
+        if world is not None:
+            checks = (*checks, *_anchors(home, world, settled.values))
     checks = (*checks, *_folders(home, environment))
     if settled.failure is None:
         return (*checks, Check("settings", ok=True, found="all settings can be used"))
@@ -123,6 +128,27 @@ def _keys(home: Home, environment: Mapping[str, str], options: Options) -> Itera
             found="another master key was made, and the settings do not name its place yet",
             remedy="set `encryption.key_source` to where it is (`noodle key show`)",
         )
+
+
+def _anchors(home: Home, world: Fold, values: Values) -> Sequence[Check]:
+    """Whether signed heads are kept where whoever writes here cannot change them."""
+    from noodle_engine.execute.anchoring.answering import anchor_checks  # noqa: PLC0415
+    from noodle_engine.execute.anchoring.options import anchor_options  # noqa: PLC0415
+
+    try:
+        size, kept_size = sizes_of(home.path)
+    except NoodleError:
+        return ()  # the journal's own check says why
+    return tuple(
+        anchor_checks(
+            world,
+            anchor_options(values),
+            size=size,
+            kept_size=kept_size,
+            now_ms=time.time_ns() // 1_000_000,
+            home=home.path,
+        )
+    )
 
 
 def _releases(home: Home) -> Iterator[Check]:

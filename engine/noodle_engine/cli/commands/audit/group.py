@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from noodle_engine.cli.commands.audit.anchoring import anchors
 from noodle_engine.cli.commands.audit.exporting import export
 from noodle_engine.cli.commands.audit.looking import diff, replay, show
 from noodle_engine.cli.commands.audit.proving import checkpoint, prove
@@ -18,5 +19,5 @@ def audit() -> None:
     """Verify, show, replay and prove the journal."""
 
 
-for _command in (verify, show, replay, diff, checkpoint, prove, export):
+for _command in (verify, show, replay, diff, checkpoint, prove, export, anchors):
     audit.add_command(_command)
