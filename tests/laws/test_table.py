@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
-from noodle_engine.machine.failures import MessageRefused
+from noodle_engine.machine.failures import InvariantBroken, MessageRefused
 from noodle_engine.machine.states import TERMINAL, Message, State
 from noodle_engine.machine.table import (
     FORWARD,
@@ -18,6 +18,7 @@ from noodle_engine.machine.table import (
     Move,
     Refusal,
     answer,
+    check_moves,
     forward_message,
 )
 
@@ -55,6 +56,35 @@ def test_every_question_has_one_answer() -> None:
     for asked in everything():
         assert isinstance(asked.answer, (Move, Effect, Refusal)), asked
         assert asked.answer == asked.answer
+
+
+FIRST, *OTHERS = MOVES
+COMMITS = next(move for move in MOVES if move.event is Message.COMMIT)
+EXIT = replace(FIRST, source=State.COMMITTED, event=Message.COMMIT, target=State.ROLLED_BACK)
+BROKEN: dict[str, tuple[str, list[Move]]] = {
+    "two rows for one question": ("T1", [*MOVES, replace(FIRST, target=State.ROLLED_BACK)]),
+    "a message that nothing takes": ("T1", [replace(FIRST, event=Message.COMMIT), *OTHERS]),
+    "a message that is taken twice": ("T1", [replace(FIRST, event=Message.RESUMED), *OTHERS]),
+    "a state out of reach": ("T2", [replace(FIRST, target=State.PENDING), *OTHERS]),
+    "a way out of an end": ("T3", [*MOVES, EXIT]),
+    "no rule for a resume": ("T3", [replace(FIRST, on_resume=""), *OTHERS]),
+    "no way back": (
+        "T4",
+        [move for move in MOVES if move.source is not State.VERIFIED] + [COMMITS],
+    ),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_table_that_breaks_a_law_is_refused(broken: str) -> None:
+    law, moves = BROKEN[broken]
+    with pytest.raises(InvariantBroken) as refused:
+        check_moves(moves)
+    assert refused.value.data["law"] == law
+
+
+def test_the_table_itself_breaks_none() -> None:
+    check_moves(MOVES)
 
 
 def test_an_end_is_never_left_nor_turned() -> None:
