@@ -5,15 +5,19 @@ from __future__ import annotations
 import pytest
 
 from noodle_engine.machine.decide import (
+    Decision,
     Do,
     Pause,
     Probe,
     ProbeAnswer,
     Probed,
     ReleaseHold,
+    StepResult,
     TimerDue,
     TurnBack,
     Unpause,
+    after,
+    note,
 )
 from noodle_engine.machine.failures import MessageRefused
 from noodle_engine.machine.plan import ABSENT, Hook, HookPoint, StepName
@@ -23,6 +27,7 @@ from noodle_engine.machine.records import (
     Alert,
     Entry,
     Observation,
+    StepIntent,
     TimerSet,
     Transition,
 )
@@ -348,3 +353,35 @@ def test_every_transition_is_one_of_the_table_or_stays() -> None:
         State.COMMITTED,
     ]
     assert moves[-1].target in TERMINAL
+
+
+def test_the_intent_of_an_exchange_alone_says_what_it_expects() -> None:
+    driven = Driven.of(TWO)
+    driven.begin()
+    driven.to_rest()
+    expected = {
+        event.step: (event.expected_old, event.expected_new)
+        for event in driven.events
+        if isinstance(event, StepIntent)
+    }
+    assert expected.pop("swap:web") == ("old web", "new web")
+    assert expected.pop("swap:api") == ("old api", "new api")
+    assert set(expected.values()) == {(None, None)}
+
+
+@pytest.mark.parametrize("on_crash", OnCrash)
+@pytest.mark.parametrize(("step", "goes_back"), [("stage:web", True), ("swap:web", False)])
+def test_a_resume_between_two_steps_goes_back_only_before_the_first_flip(
+    on_crash: OnCrash, step: str, *, goes_back: bool
+) -> None:
+    """A process that leaves records the result, and no further intent."""
+    driven = Driven.of(TWO, on_crash)
+    driven.until_step(step)
+    assert isinstance(driven.action, Do)
+    root = "new web"
+    result = StepResult(step, driven.action.key, 1, Outcome.DONE, observed=Observation(root))
+    noted = note(driven.upgrade, result, 0)
+    driven.take(Decision(noted, None, after(driven.upgrade, noted, 0)))
+    driven.resume()
+    assert driven.going_back is (goes_back and on_crash is OnCrash.BACK)
+    assert driven.upgrade.reason is (Reason.CRASH if driven.going_back else None)

@@ -254,3 +254,15 @@ def test_turning_back_ends_a_hold_and_a_pause() -> None:
     assert upgrade.hold is None
     assert not upgrade.paused
     assert upgrade.undoing
+
+
+def test_a_child_is_known_until_its_step_has_ended() -> None:
+    driven = Driven.of(TWO)
+    driven.until_step("swap:web")
+    started = Noted("child.started", "", {"step": "swap:web", "child": "7:1"})
+    with_child = fold_upgrade(driven.upgrade, Entry(started, "test", 0, ID))
+    assert with_child.children == {"swap:web": "7:1"}
+    other = StepDone("stage:web", "", 1, Outcome.DONE)
+    assert fold_upgrade(with_child, Entry(other, "test", 0, ID)).children == with_child.children
+    ended = StepDone("swap:web", "", 1, Outcome.FAILED)
+    assert fold_upgrade(with_child, Entry(ended, "test", 0, ID)).children == {}

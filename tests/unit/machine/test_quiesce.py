@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from noodle_engine.machine.decide import Do, Probe, ProbeAnswer, Probed, ReleaseHold, TurnBack
 from noodle_engine.machine.failures import MessageRefused
-from noodle_engine.machine.plan import Hook, HookPoint, StepName
+from noodle_engine.machine.plan import ABSENT, Hook, HookPoint, StepName
 from noodle_engine.machine.records import Observation
 from noodle_engine.machine.states import TERMINAL, HoldReason, OnCrash, Reason, Release, State
 from noodle_engine.machine.upgrade import RESUMES_WITHOUT_PROGRESS_MAX
@@ -194,3 +194,50 @@ def test_nothing_is_exchanged_while_they_write_and_they_run_at_the_end(
     assert world.driven.upgrade.state in TERMINAL
     assert world.running == {"web": True, "api": True}
     assert set(world.new.values()) == {world.driven.upgrade.state is State.COMMITTED}
+
+
+def test_who_was_stopped_is_named_from_the_stop_to_the_start_both_ways() -> None:
+    """And while nobody knows whether a stop has had its effect, on the way back only."""
+    driven = Driven.of(PLAN)
+    for step, stopped in (
+        ("quiesce:web:1", ()),
+        ("swap:web", ("web",)),
+        ("unquiesce:web:2", ("web",)),
+        ("quiesce:api:0", ()),
+        ("swap:api", ("api",)),
+        ("health:api:0", ()),
+    ):
+        driven.until_step(step)
+        assert driven.upgrade.writers_stopped == stopped, step
+    driven.done(error="sick")
+    for step, stopped in (
+        ("unquiesce:api:1", ()),
+        ("swap:api", ("api",)),
+        ("quiesce:api:0", ("api",)),
+        ("unquiesce:web:2", ()),
+        ("swap:web", ("web",)),
+        ("quiesce:web:1", ("web",)),
+        ("after-swap:web:0", ()),
+    ):
+        driven.until_step(step, undo=True)
+        assert driven.upgrade.writers_stopped == stopped, step
+    driven.to_rest()
+    assert driven.upgrade.writers_stopped == ()
+
+
+def test_of_what_is_removed_nobody_waits_for_more_than_the_exchange() -> None:
+    driven = Driven.of(plan_of(component("web", hooks=AROUND[:1], new=ABSENT)))
+    driven.until_step("swap:web")
+    assert driven.upgrade.writers_stopped == ("web",)
+    driven.until_step("recheck:web")
+    assert not driven.upgrade.writers_stopped
+
+
+def test_who_was_being_stopped_when_it_is_turned_back_is_started() -> None:
+    driven = Driven.of(PLAN)
+    driven.until_step("quiesce:web:1")
+    driven.done(error="it failed")
+    assert driven.step == "quiesce:web:1"
+    assert driven.upgrade.writers_stopped == ("web",)
+    driven.to_rest()
+    assert not driven.upgrade.writers_stopped

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NewType
 
 import pytest
 from hypothesis import given
@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from noodle_engine.execute.answers.views import AuditEntry
 from noodle_engine.machine.codec import decode, encode
 from noodle_engine.machine.failures import RecordUnreadable
-from noodle_engine.machine.plan import HealthCheck, Hook, HookPoint, Plan, StepName, plan_hash
+from noodle_engine.machine.plan import (
+    HEALTH_MS_MAX,
+    HealthCheck,
+    Hook,
+    HookPoint,
+    Plan,
+    StepName,
+    plan_hash,
+)
 from noodle_engine.machine.records import (
     EVENT_KINDS,
     Access,
@@ -44,7 +52,7 @@ from noodle_engine.machine.states import (
     Status,
     status_of,
 )
-from noodle_engine.machine.text import path_bytes, path_text
+from noodle_engine.machine.text import path_bytes, path_text, some
 from tests.unit.machine.drive import TWO, component, plan_of
 
 NAMES: dict[type, str] = {
@@ -198,6 +206,28 @@ def test_a_shape_without_a_json_form_is_refused() -> None:
         decode(Odd, {"both": 1})
 
 
+Name = NewType("Name", str)
+
+
+@dataclass(frozen=True)
+class Named:
+    """A type of its own for a text."""
+
+    name: Name
+
+
+def test_a_type_of_ones_own_is_read_as_what_it_is_made_of() -> None:
+    assert decode(Named, {"name": "a"}) == Named(Name("a"))
+    with pytest.raises(RecordUnreadable):
+        decode(Named, {"name": 1})
+
+
+@pytest.mark.parametrize("value", [[], "text", None, 1])
+def test_what_is_not_an_object_is_refused(value: Any) -> None:
+    with pytest.raises(RecordUnreadable):
+        decode(Named, value)
+
+
 @given(st.binary(max_size=40))
 def test_a_path_of_any_bytes_is_printable_text_and_comes_back(raw: bytes) -> None:
     stored = path_text(raw)
@@ -209,3 +239,16 @@ def test_a_path_of_any_bytes_is_printable_text_and_comes_back(raw: bytes) -> Non
 def test_every_state_has_a_status(state: State) -> None:
     for reason in (None, *Reason):
         assert isinstance(status_of(state, reason), Status)
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [([], ""), (["a", "b"], "a, b"), (["a", "b", "c"], "a, b and 1 more")],
+)
+def test_the_first_few_texts_say_how_many_there_are_more(texts: list[str], said: str) -> None:
+    assert some(texts, 2) == said
+
+
+def test_a_health_check_without_a_limit_has_the_longest() -> None:
+    assert HealthCheck(file="/ready", within_ms=7).limit_ms == 7
+    assert HealthCheck(file="/ready").limit_ms == HEALTH_MS_MAX
