@@ -15,10 +15,10 @@ STRICT ?=
 BIN := .venv/bin
 UV := $(BIN)/uv
 DECLARED := pyproject.toml engine/noodle_engine/__init__.py
-LOCKS := core dev bench
+LOCKS := core dev bench fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test clauses clauses-mutate check format specs bench crashes lock clean
+.PHONY: help demo test clauses clauses-mutate check format specs bench crashes fuzz lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ crashes: .venv/.dev ## Every crash point, ten times the law's examples (hours); 
 	@TEST_SWEEP="$(or $(TEST_SWEEP),full)" STRICT="$(STRICT)" \
 		$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup tests/crashes tests/laws
 
+fuzz: .venv/.fuzz ## Bytes chosen by coverage into every reader of the journal, for SECONDS (60)
+	@$(BIN)/python -m tests.fuzz $(or $(SECONDS),60)
+
 lock: .venv/.uv ## Resolve the dependencies anew and write requirements/*.txt
 	$(UV) pip compile $(COMPILE) requirements/uv.in -o requirements/uv.txt
 	$(UV) pip compile $(COMPILE) requirements/build.in -o requirements/build.txt
@@ -66,6 +69,8 @@ lock: .venv/.uv ## Resolve the dependencies anew and write requirements/*.txt
 		-c requirements/core.txt -c requirements/build.txt -o requirements/dev.txt
 	$(UV) pip compile $(COMPILE) pyproject.toml --group bench \
 		-c requirements/core.txt -o requirements/bench.txt
+	$(UV) pip compile $(COMPILE) pyproject.toml --group fuzz \
+		-c requirements/core.txt -o requirements/fuzz.txt
 
 clean: ## Remove .venv, caches and what was built
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist

@@ -33,7 +33,7 @@ from packaging.utils import canonicalize_name
 import noodle_engine
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-LOCKS: Final = ("core", "dev", "bench", "build", "uv")
+LOCKS: Final = ("core", "dev", "bench", "fuzz", "build", "uv")
 COMMAND_SECONDS_MAX: Final = 120
 PINNED: Final = re.compile(
     r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;]+)(?: ; (?P<marker>[^\\]+?))?"
@@ -82,7 +82,7 @@ def test_a_lock_satisfies_what_is_declared(kind: str) -> None:
         assert requirement.specifier.contains(locked[canonicalize_name(requirement.name)]), kind
 
 
-@pytest.mark.parametrize("kind", ["dev", "bench"])
+@pytest.mark.parametrize("kind", ["dev", "bench", "fuzz"])
 def test_the_core_has_the_same_versions_in_every_lock(kind: str) -> None:
     assert pins("core").items() <= pins(kind).items()
 

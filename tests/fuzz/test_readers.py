@@ -1,0 +1,38 @@
+"""Every reader of stored or exported bytes: it takes what was written, and refuses as it says."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.breadth import sampled
+from tests.fuzz.readers import READERS, REFUSALS, seeds
+
+SEEDS = tuple(seeds())
+ODD = (b"", b"\0", b'"', b"\\", b"\xff", b"{}", b"1e9", b"-0", b"\n", b"9" * 30, b"\xed\xa0\x80")
+
+
+@pytest.mark.parametrize(("name", "data"), SEEDS, ids=[name for name, _ in SEEDS])
+def test_a_reader_takes_what_was_written(name: str, data: bytes) -> None:
+    with contextlib.ExitStack() as allowed:
+        if name == "row":  # its tag and place are right, and its clear part may be cut
+            allowed.enter_context(contextlib.suppress(*REFUSALS))
+        READERS[name](data)
+
+
+def test_every_reader_has_a_seed() -> None:
+    assert {name for name, _ in SEEDS} == set(READERS)
+
+
+@settings(max_examples=sampled(400))
+@given(data=st.data())
+def test_a_reader_refuses_as_it_says_whatever_is_changed(data: st.DataObject) -> None:
+    name, sound = data.draw(st.sampled_from(SEEDS))
+    at = data.draw(st.integers(0, len(sound)))
+    until = data.draw(st.integers(at, min(len(sound), at + 40)))
+    other = data.draw(st.one_of(st.sampled_from(ODD), st.binary(max_size=20)))
+    with contextlib.suppress(*REFUSALS):
+        READERS[name](sound[:at] + other + sound[until:])
