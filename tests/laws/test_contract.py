@@ -6,6 +6,10 @@ A small run drives each kind through one short history; a wide one takes minutes
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +24,7 @@ from noodle_engine.testing.running import run_contract
 from noodle_engine.testing.site import FORWARD, Site
 from noodle_engine.testing.sweep import sweep
 from tests.breadth import BREADTH, Breadth
+from tests.conftest import require_system
 from tests.memory import room
 from tests.scripts.test_commands import fits
 from tests.unit.testing.faulty import FAULTS, Fault
@@ -65,8 +70,8 @@ def test_a_kind_of_noodles_own_keeps_the_contract(name: str) -> None:
         kind, versions = OWN[name]
 
     full = BREADTH is Breadth.FULL
-    view = run_contract(Contract, examples=200 if full else 20, every=1 if full else 5)
-    assert view.kills > (200 if full else 40)
+    view = run_contract(Contract, examples=200 if full else 10, every=1 if full else 5)
+    assert view.kills > (100 if full else 25)
 
 
 @WIDE_ONLY
@@ -103,3 +108,34 @@ def test_plugin_test_answers_in_its_documented_shape(capsys: pytest.CaptureFixtu
     fits("plugin test", answer)
     assert (answer["kind"], answer["examples"], answer["seed"]) == ("file", 1, 7)
     assert answer["kills"] >= 10
+
+
+CHANGING = {
+    "chmod": "chmod", "copy_file_range": "copy_file_range", "fallocate": "posix_fallocate",
+    "fchmod": "fchmod", "fdatasync": "fdatasync", "fsync": "fsync", "ftruncate": "ftruncate",
+    "linkat": "link", "link": "link", "mkdir": "mkdir", "mkdirat": "mkdir", "pwrite64": "pwrite",
+    "rename": "rename", "renameat2": "rename", "rmdir": "rmdir", "sendfile": "sendfile",
+    "symlink": "symlink", "symlinkat": "symlink", "syncfs": "syncfs", "truncate": "truncate",
+    "unlink": "unlink", "unlinkat": "unlink", "utimensat": "utime", "write": "write",
+}  # fmt: skip
+"""System calls that change a disk, and how Python calls them."""
+
+
+@WIDE_ONLY
+@pytest.mark.parametrize("kind", ["file", "directory"])
+def test_every_changing_call_of_a_step_is_a_point(kind: str, folder: Path) -> None:
+    """The watch is held against strace: the same calls, as often."""
+    require_system("strace", "strace")
+    words = [sys.executable, "-m", "tests.laws.contract_calls", kind, str(folder)]
+    trace = folder.parent / "trace"
+    kinds = f"trace=getppid,{','.join(CHANGING)}"
+    ran = subprocess.run(
+        ["strace", "-f", "-o", trace, "-e", kinds, *words],
+        capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    called = re.findall(r"^\d+ +(\w+)\(", trace.read_text(), re.MULTILINE)
+    first = called.index("getppid")
+    inside = called[first + 1 : called.index("getppid", first + 1)]
+    seen = Counter({k: v for k, v in json.loads(ran.stdout).items() if k in CHANGING.values()})
+    assert seen == Counter(CHANGING[name] for name in inside)
+    assert seen["fsync"] > 0

@@ -38,8 +38,9 @@ class KindsView:
 
 @dataclass(frozen=True, slots=True)
 class ContractView:
-    """The answer of plugin test: a kind kept every law. `kills`: processes that were killed.
+    """The answer of plugin test: a kind kept every law.
 
+    `kills`: how often a process was killed at a point of one upgrade, histories not counted.
     `examples` histories were drawn by `seed`, null where they are the same in every run.
     """
 
