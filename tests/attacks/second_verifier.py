@@ -325,7 +325,7 @@ class Verifier:
             return
         data_key = self.unwrap(row)
         commitment = hkdf(data_key, self.log_id, "noodle journal 1 key commitment")
-        if commitment.hex() != found["commitment"]:
+        if commitment.hex() != found["commitment"] or (row[1], row[2]) != ("data", epoch):
             raise Bad(seq, "key_mismatch")
         label = "plain" if self.cipher == "none" else "record"
         self.record_key = hkdf(data_key, self.log_id, f"noodle journal 1 {label} key")
