@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from noodle_journal.format.canonical import pad
 from tests.breadth import sampled
 from tests.fuzz.readers import READERS, REFUSALS, seeds
 
@@ -25,6 +26,25 @@ def test_a_reader_takes_what_was_written(name: str, data: bytes) -> None:
 
 def test_every_reader_has_a_seed() -> None:
     assert {name for name, _ in SEEDS} == set(READERS)
+
+
+FOUND = {
+    "an integer of more than 64 bits": ("canonical", b'{"a":18446744073709551616}'),
+    "one below the least of 64 bits": ("canonical", b'{"a":-9223372036854775809}'),
+    "an integer of more than 64 bits, padded": ("padded", pad(b'{"a":18446744073709551616}')),
+    "an integer of more than 64 bits in an export": (
+        "manifest",
+        dict(SEEDS)["manifest"].replace(b'"format":1', b'"format":18446744073709551616'),
+    ),
+}
+"""What `make fuzz` has found, for ever."""
+
+
+@pytest.mark.parametrize("case", FOUND)
+def test_what_was_found_is_refused_as_the_reader_says(case: str) -> None:
+    name, data = FOUND[case]
+    with pytest.raises(REFUSALS):
+        READERS[name](data)
 
 
 @settings(max_examples=sampled(400))

@@ -171,8 +171,8 @@ def _same_but_floats(text: bytes) -> bool:
     try:
         value = json.loads(text, parse_float=_FloatToken, object_pairs_hook=_no_duplicates)
         return _spell(value).encode() == text
-    except (ValueError, RecursionError):
-        return False
+    except (ValueError, RecursionError, orjson.JSONEncodeError):
+        return False  # the last: an integer of more than 64 bits, read as a float before
 
 
 def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
