@@ -110,10 +110,19 @@ class Spelled(str):
 
 def canonical(data: bytes) -> Any:
     """The value of a canonical JSON object. Raises ValueError."""
-    found = json.loads(data.decode(), parse_float=Spelled, object_pairs_hook=no_duplicates)
+    found = json.loads(
+        data.decode(), parse_float=Spelled, parse_int=bounded, object_pairs_hook=no_duplicates
+    )
     if not isinstance(found, dict) or spell(found).encode() != data:
         raise ValueError("not canonical")
     return found
+
+
+def bounded(text: str) -> int:
+    number = int(text)
+    if not -(2**63) <= number < 2**64:
+        raise ValueError("beyond 64 bits")
+    return number
 
 
 def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -611,6 +620,7 @@ def stands_at(record: dict[str, Any], log: str, seq: int, leaf: bytes) -> bool:
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "urn:noodle:journal-export:1"
 PAYLOAD = "application/vnd.in-toto+json"
+LONG = {"leaf": 32, "root": 32, "signature": 64, "header": 96, "nonce": 12}
 LINES = {
     "full": {"body", "leaf", "record", "root", "seq", "signature"},
     "redacted": {"body", "clear", "header", "leaf", "root", "seq", "signature"},
@@ -712,18 +722,20 @@ class Export:
                 return None, None
             if type(found["seq"]) is not int or not isinstance(found.get("body"), dict | None):
                 return None, None
-            parts = {name: maybe(found[name]) for name in ("leaf", "root", "signature")}
+            parts = {name: maybe(found[name], LONG[name]) for name in ("leaf", "root", "signature")}
             record = found.get("record")
             stored = dict.fromkeys(("header", "clear", "nonce", "sealed"))
             if record is not None:
                 if set(record) != set(stored):
                     return None, None
-                stored = {name: maybe(record[name]) for name in stored}
+                stored = {name: maybe(record[name], LONG.get(name)) for name in stored}
+                if None in (stored["header"], stored["nonce"], stored["sealed"]):
+                    return None, None
             if (record is None) is (parts["leaf"] is None):
                 return None, None
             row = Row(seq=found["seq"], **stored, **parts)
             self.clear = maybe(found["clear"]) if self.form == "redacted" else None
-            header = maybe(found["header"]) if self.form == "redacted" else None
+            header = maybe(found["header"], 96) if self.form == "redacted" else None
             return row, None if header is None else header + (self.clear or b"")
         except MALFORMED:
             return None, None
@@ -737,6 +749,8 @@ class Export:
             raise Bad(seq, "chain_broken")
         if bool(flags & COMMIT_END) != (row.root is not None):
             raise Bad(seq, "checkpoint_missing" if flags & COMMIT_END else "checkpoint_misplaced")
+        if clear is not None and int.from_bytes(clear[:4], "big") != len(clear) - 4:
+            raise Bad(seq, "clear_invalid")
 
     def finish(self, whole: Verifier) -> None:
         if self.last not in whole.signatures:  # 6
@@ -756,5 +770,5 @@ def strict64(text: str) -> bytes:
     return data
 
 
-def maybe(text: str | None) -> bytes | None:
-    return None if text is None else raw(text)
+def maybe(text: str | None, length: int | None = None) -> bytes | None:
+    return None if text is None else raw(text, length)

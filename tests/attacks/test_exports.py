@@ -40,6 +40,7 @@ from noodle_journal.storage.keystore import Keystore
 from noodle_journal.verification.run import Slices
 from tests.attacks import second_verifier
 from tests.attacks.tampering import RUN, SIZE, Copies, Victim, flip, make_journal
+from tests.breadth import sampled
 from tests.unit.journal.place import MASTER_KEY, Place, note
 
 FORMS = pytest.mark.parametrize("form", list(Form), ids=lambda form: form.value)
@@ -125,6 +126,58 @@ def test_no_changed_byte_of_an_export_passes_and_both_name_the_same(
             assert verdict(out, key)[1] is not None, (path.name, at)
         path.write_bytes(data)
     assert verdict(out, key) == (SIZE, None)
+
+
+def places(value: Any) -> list[tuple[Any, Any]]:
+    """Every object and list in a value with each of its keys."""
+    inner: list[tuple[Any, Any]] = []
+    if isinstance(value, (dict, list)):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            inner += [(value, key), *places(value[key])]
+    return inner
+
+
+def other(value: Any, chance: random.Random) -> Any:
+    """A value that is not this one, and still JSON."""
+    match value:
+        case None:
+            return chance.choice(["00" * 32, 0, {}])
+        case bool():
+            return not value
+        case int():
+            return chance.choice([value + 1, -value - 1, str(value), None, 2**64])
+        case str():
+            at = chance.randrange(len(value) + 1)
+            letter = chance.choice("0123456789abcdefgA ")
+            changed = value[:at] + letter + value[at + 1 :]
+            return chance.choice([None, value + "00", value[:-2], changed])
+        case list():
+            return chance.choice([value[:-1], value + value[-1:], [], None])
+        case _:
+            return chance.choice([{}, None, [], {**value, "more": 1}])
+
+
+@FORMS
+def test_no_other_value_in_an_export_passes_and_both_name_the_same(
+    sound: Path, tmp_path: Path, form: Form
+) -> None:
+    """As who knows the format would change it: canonical JSON with another value in it."""
+    out, key, chance = tmp_path / "out", key_of(sound), random.Random(form.value)
+    shutil.copytree(sound / form.value, out)
+    for _ in range(sampled(100)):
+        path = out / chance.choice([MANIFEST_NAME, segment_name(1)])
+        data = path.read_bytes()
+        lines = data.splitlines(keepends=True)
+        at = chance.randrange(len(lines))
+        value = json.loads(lines[at])
+        where, name = chance.choice(places(value))
+        where[name] = other(where[name], chance)
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        lines[at] = text.encode() + b"\n"
+        path.write_bytes(b"".join(lines))
+        same = path.read_bytes() == data
+        assert (verdict(out, key)[1] is None) is same, (path.name, at, name)
+        path.write_bytes(data)
 
 
 LineChange = Callable[[list[bytes]], list[bytes]]
