@@ -8,11 +8,21 @@ two spellings of one thing would be a way to change a record and not its meaning
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
+import re
+import tarfile
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
+from noodle_journal.exports.checking import check_export
 from noodle_journal.exports.manifest import (
+    LINES,
+    MANIFEST_NAME,
+    PAYLOAD_TYPE,
     Form,
     Manifest,
     Segment,
@@ -24,7 +34,12 @@ from noodle_journal.exports.manifest import (
     redacted_line,
     segment_name,
 )
-from noodle_journal.failures import JournalDamaged, JournalForged, JournalFormatNewer
+from noodle_journal.failures import (
+    ExportUnreadable,
+    JournalDamaged,
+    JournalForged,
+    JournalFormatNewer,
+)
 from noodle_journal.format.canonical import NotCanonical, encode, pad, parse, parse_padded, unpad
 from noodle_journal.format.checkpoints import Checkpoint, LogSigner
 from noodle_journal.format.clear import (
@@ -41,7 +56,7 @@ from noodle_journal.format.clear import (
     encode_state,
 )
 from noodle_journal.format.envelopes import open_envelope, seal_envelope
-from noodle_journal.format.merkle import Frontier
+from noodle_journal.format.merkle import Frontier, leaf_hash
 from noodle_journal.format.notes import LogKey, NotANote, parse_note
 from noodle_journal.format.proof_files import (
     Consistency,
@@ -51,17 +66,45 @@ from noodle_journal.format.proof_files import (
     decode_proof,
     encode_proof,
 )
-from noodle_journal.format.records import FLAG_CLEAR, FORMAT_VERSION, HEADER, MAGIC, Row
+from noodle_journal.format.records import (
+    FLAG_CLEAR,
+    FLAGS_KNOWN,
+    FORMAT_VERSION,
+    HEADER,
+    MAGIC,
+    NO_LEAF,
+    NO_TAG,
+    Kind,
+    Row,
+)
 from noodle_journal.format.sealing import PlainKeys, Tagger
 from noodle_journal.soundness import decode_row, epoch_clear
+from tests.memory import memory_folder
 
-__all__ = ["READERS", "REFUSALS", "Finding", "read", "seeds"]
+__all__ = [
+    "FORMS",
+    "READERS",
+    "REFUSALS",
+    "SIGNER",
+    "Finding",
+    "first_record",
+    "read",
+    "seeds",
+    "signed_export",
+]
 
 LOG_ID: Final = b"l" * 16
 TAG_KEY: Final = b"t" * 32
 TYPE: Final = "application/vnd.noodle.testing+json"
 RUN: Final = "01RUN"
-REFUSALS: Final = (NotCanonical, NotANote, JournalDamaged, JournalForged, JournalFormatNewer)
+REFUSALS: Final = (
+    NotCanonical,
+    NotANote,
+    JournalDamaged,
+    JournalForged,
+    JournalFormatNewer,
+    ExportUnreadable,
+)
 SIGNER: Final = LogSigner(b"s" * 32)
 
 
@@ -151,6 +194,63 @@ def _row(data: bytes) -> None:
         raise Finding(f"record 7 is read as {record.seq}")
 
 
+FORMS: Final = tuple(Form)
+MEMORY: Final = memory_folder()
+
+
+def _room() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="noodle-fuzz-", dir=MEMORY)
+
+
+def _archive(data: bytes) -> None:
+    with _room() as made:
+        path = Path(made) / "export.tar"
+        path.write_bytes(data)
+        check_export(path, public_key=SIGNER.public_key)
+
+
+def _export(data: bytes) -> None:
+    """The form, and the lines of one segment; what the log signs of them is made to fit."""
+    form, lines = FORMS[(data or b"\0")[0] % len(FORMS)], data[1:]
+    with _room() as made:
+        folder = Path(made)
+        for name, content in signed_export(form, lines):
+            (folder / name).write_bytes(content)
+        check_export(folder, public_key=SIGNER.public_key)
+
+
+def signed_export(form: Form, lines: bytes) -> Iterator[tuple[str, bytes]]:
+    """The files of an export whose manifest is signed, over whatever lines."""
+    count = max(1, lines.count(b"\n"))
+    roots = re.findall(rb'"root":"([0-9a-f]{64})"', lines)
+    root = bytes.fromhex(roots[-1].decode()) if roots else b"r" * 32
+    signature = SIGNER.sign(Checkpoint(LOG_ID, count, root, b"").text.encode())
+    note = Checkpoint(LOG_ID, count, root, signature).note(SIGNER.public_key)
+    digest = hashlib.sha256(lines).digest()
+    segment = Segment(segment_name(1), 1, count, max(1, len(lines)), digest)
+    manifest = Manifest(LOG_ID, form, (LogKey(SIGNER.public_key),), note, (segment,))
+    payload = encode_manifest(manifest)
+    yield MANIFEST_NAME, seal_envelope(payload, payload_type=PAYLOAD_TYPE, signer=SIGNER)
+    yield segment.name, lines
+
+
+def first_record() -> tuple[tuple[Any, ...], bytes]:
+    """The row of a journal's first record, and its leaf: an epoch, signed."""
+    clear = encode_epoch(
+        EpochClear(b"k" * 16, b"e" * 16, b"c" * 32, SIGNER.public_key, TreeMark.of(Frontier()))
+    )
+    header = HEADER.pack(
+        MAGIC, FORMAT_VERSION, FLAGS_KNOWN, Kind.KEY_EPOCH, LOG_ID, 1, 1, 1, 1, NO_TAG, NO_LEAF
+    )
+    nonce, sealed = b"n" * 12, b"s" * 80
+    leaf = leaf_hash(header, clear, nonce, sealed)
+    tree = Frontier()
+    tree.push(leaf)
+    root = tree.root()
+    signature = SIGNER.sign(Checkpoint(LOG_ID, 1, root, b"").text.encode())
+    return (1, header, clear, nonce, sealed, leaf, root, signature), leaf
+
+
 READERS: Final[dict[str, Callable[[bytes], None]]] = {
     "canonical": _canonical,
     "padded": _padded,
@@ -165,6 +265,8 @@ READERS: Final[dict[str, Callable[[bytes], None]]] = {
     "redacted line": _line(Form.REDACTED),
     "hashes line": _line(Form.HASHES),
     "row": _row,
+    "archive": _archive,
+    "export": _export,
 }
 """Each reader by its name. The first byte of a fuzzed input chooses one."""
 
@@ -208,8 +310,23 @@ def seeds() -> Iterator[tuple[str, bytes]]:
     yield "full line", full_line((3, *[None] * 7), root, None)
     yield "redacted line", redacted_line(row, root, body)
     yield "hashes line", hashes_line(row, root, None)
+    first, leaf = first_record()
+    for at, form in enumerate(FORMS):
+        lines = LINES[form](first, leaf, None)
+        yield "export", bytes([at]) + lines
+        yield "archive", _tar(signed_export(form, lines))
     for kind, cleared in ((3, b""), (18, encode_epoch(whole)[:255])):
         flags = FLAG_CLEAR if cleared else 0
         tag = Tagger(TAG_KEY).tag(RUN)
         header = HEADER.pack(MAGIC, FORMAT_VERSION, flags, kind, LOG_ID, 7, 1, 1, 1, tag, b"p" * 32)
         yield "row", header + bytes([len(cleared)]) + cleared + pad(body)
+
+
+def _tar(files: Iterator[tuple[str, bytes]]) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        for name, content in files:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return made.getvalue().rstrip(b"\0") + bytes(1024)

@@ -43,7 +43,7 @@ def folder() -> Iterator[Path]:
         yield made / "site"
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", ["file", "tree"] if BREADTH is Breadth.SMALL else OWN)
 def test_a_kind_of_noodles_own_keeps_the_contract_in_a_short_history(
     name: str, folder: Path
 ) -> None:
