@@ -150,7 +150,12 @@ class Engine:
             self._keep_clock()
 
     def anchor(self, settings: Values) -> None:
-        """Have signed heads kept where `settings` say; without any such place nothing is done."""
+        """Have signed heads kept where `settings` say; without any such place nothing is done.
+
+        Nor for a journal that was copied or moved here, until a take-over: its heads are old.
+        """
+        if self.journal.elsewhere is not None:
+            return
         from noodle_engine.execute.anchoring.options import anchor_options  # noqa: PLC0415
 
         options = anchor_options(settings)

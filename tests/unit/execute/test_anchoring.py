@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,7 @@ from typing import ClassVar
 
 import pytest
 
+from noodle_engine import Noodle
 from noodle_engine.execute.home.checkup import examine_home
 from noodle_engine.machine.records import Anchored, Noted, StepIntent, Transition
 from noodle_engine.machine.states import Message, Reason, State
@@ -21,6 +23,7 @@ from noodle_journal.anchors.failures import (
     AnchorUnreachable,
     SinkFailed,
 )
+from noodle_journal.errors import NoodleError
 from noodle_journal.failures import JournalRollback
 from tests.laws.legal_values import nested
 from tests.unit.execute.site import WAIT_S_MAX, Clock, Driven, Site, hook
@@ -353,6 +356,22 @@ def test_what_cannot_be_asked_is_refused_only_where_the_policy_says_so(site: Sit
     anchored(site, REFUSES)
     with site.open() as noodle:
         assert noodle.apply(["web@1.0.0"]) is not None
+
+
+def test_a_copy_in_another_place_sends_nothing(site: Site, kept: Path) -> None:
+    two_versions(site)
+    anchored(site, f"file:{kept}")
+    with site.open() as noodle:
+        noodle.apply(["web@1.0.0"])
+    before = kept.read_bytes()
+    empty = site.folder / "empty.jsonl"
+    empty.touch()
+    anchored(site, f"file:{kept}", f"file:{empty}")  # to the second all is owed at once
+    shutil.copytree(site.path, site.folder / "other", ignore=shutil.ignore_patterns("socket"))
+    with Noodle.open(site.folder / "other") as copy, pytest.raises(NoodleError):
+        copy.apply(["web@1.1.0"])
+    assert kept.read_bytes() == before
+    assert empty.read_bytes() == b""
 
 
 # -- reading back -----------------------------------------------------------------------

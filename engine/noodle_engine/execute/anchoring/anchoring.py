@@ -89,6 +89,7 @@ class Anchoring:
         self._thread: threading.Thread | None = None
         self._sinks: dict[str, Sink] = {}
         self._left: dict[str, Bounded[JournalError | None]] = {}
+        self._left_reading: dict[str, Bounded[JournalError | None]] = {}
         self._read: set[str] = set()
         self._told: dict[str, str] = {}
         self._failing: dict[str, str] = {}
@@ -303,7 +304,6 @@ class Anchoring:
         options = self._options
         waits = options.unreachable == "wait"
         until = time.monotonic() + (options.wait_s if waits else 0.0)
-        left: dict[str, Bounded[JournalError | None]] = {}
         while True:
             self._refuse_found()
             calls = {
@@ -311,7 +311,7 @@ class Anchoring:
                 for name in options.sinks
                 if name not in self._read
             }
-            results = together(calls, options.timeout_s, left)
+            results = together(calls, options.timeout_s, self._left_reading)
             failing = {n: str(why) for n, why in results.items() if isinstance(why, SinkFailed)}
             for result in results.values():
                 if isinstance(result, JournalError):
