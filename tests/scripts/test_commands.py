@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from noodle_engine.cli.main import main
 from noodle_engine.cli.pages.answers import ANSWERS, hints_of
 from noodle_engine.cli.show.shapes import DoneView
 from tests.scripts.conftest import COMMAND_S_MAX, Site
@@ -67,12 +68,18 @@ def test_an_answer_that_lacks_or_bends_a_field_does_not_fit() -> None:
         assert list(unfit(DoneView, bad, ""))
 
 
-def walk(site: Site) -> dict[str, list[Any]]:
-    """Use every command, as far as one home can; the answers by command."""
+def walk(site: Site, capsys: pytest.CaptureFixture[str]) -> dict[str, list[Any]]:
+    """Use every command, as far as one home can; the answers by command.
+
+    All in this process: what a command is as a process of its own, others test.
+    """
     got: dict[str, list[Any]] = {}
 
-    def use(words: str, *more: str, code: int = 0) -> Any:
-        answer = site.ask(*words.split(), *more, code=code)
+    def use(words: str, *more: str) -> Any:
+        code = main([*words.split(), *more, "--json"])
+        out, err = capsys.readouterr()
+        assert (code, err) == (0, ""), (words, more, out, err)
+        answer = json.loads(out)
         got.setdefault(words, []).append(answer)
         return answer
 
@@ -159,8 +166,15 @@ def walk(site: Site) -> dict[str, list[Any]]:
     return got
 
 
-def test_every_command_answers_in_its_documented_shape(site: Site) -> None:
-    got = walk(site)
+def test_every_command_answers_in_its_documented_shape(
+    site: Site, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if "NOODLE" in name]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("NOODLE_HOME", str(site.home))
+    monkeypatch.setenv("HOME", str(site.folder))
+    monkeypatch.chdir(site.folder)
+    got = walk(site, capsys)
     for words, answers in got.items():
         for answer in answers:
             fits(words, answer)
