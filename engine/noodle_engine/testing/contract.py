@@ -27,7 +27,7 @@ from noodle_engine.targets.base import Target
 from noodle_engine.targets.load import load_target
 from noodle_engine.testing.site import FORWARD, Site
 from noodle_engine.testing.strategies import crash_schedules
-from noodle_engine.testing.sweep import walk
+from noodle_engine.testing.sweep import Told, sweep, walk
 from noodle_engine.testing.versions import Files, Versions
 
 __all__ = ["TargetContract", "scratch_folder"]
@@ -68,9 +68,14 @@ class TargetContract(RuleBasedStateMachine):
     @classmethod
     def new_site(cls) -> Site:
         """A site of this kind in a new folder. Raises what loading the kind raises."""
-        target = cls.target if cls.target is not None else load_target(cls.kind)
+        target = cls.loaded()
         made = Path(tempfile.mkdtemp(prefix="noodle-testing-", dir=scratch_folder(cls.folder)))
         return Site(target, cls.versions, made)
+
+    @classmethod
+    def loaded(cls) -> Target:
+        """The kind that is tested. Raises what loading it raises."""
+        return cls.target if cls.target is not None else load_target(cls.kind)
 
     @classmethod
     def walk(cls) -> None:
@@ -78,6 +83,19 @@ class TargetContract(RuleBasedStateMachine):
         site = cls.new_site()
         try:
             walk(site)
+        finally:
+            site.close()
+
+    @classmethod
+    def prove(cls, *, every: int = 1, told: Told = lambda _name, _kills: None) -> int:
+        """Every law once, then a kill at each (so-manieth) point; how many. Minutes.
+
+        What chance may miss in a few histories is passed here for sure. Raises ContractBroken.
+        """
+        cls.walk()
+        site = cls.new_site()
+        try:
+            return sweep(site, every=every, told=told)
         finally:
             site.close()
 
@@ -136,19 +154,33 @@ class TargetContract(RuleBasedStateMachine):
             self.site.again()
 
     @precondition(open_before_point)
-    @rule(die_at=st.integers(0, 60), schedule=crash_schedules(kills_max=2))
-    def interrupt(self, die_at: int, schedule: tuple[int, ...]) -> None:
-        """The next step is killed, and then all is taken back, with kills."""
+    @rule(
+        step=st.sampled_from((StepName.STAGE, StepName.SWAP, StepName.RECHECK)),
+        die_at=st.one_of(st.integers(0, 12), st.integers(0, 60)),
+        schedule=crash_schedules(kills_max=2),
+    )
+    def interrupt(self, step: StepName, die_at: int, schedule: tuple[int, ...]) -> None:
+        """A step is killed, and then all is taken back, with kills."""
+        self._go_on_to(step)
         if self.site.step is not StepName.POINT:
             self.site.interrupt(die_at)
         self.site.back(schedule)
 
     @precondition(open_before_point)
-    @rule(schedule=crash_schedules(kills_max=1))
-    def stranger(self, schedule: tuple[int, ...]) -> None:
+    @rule(
+        step=st.sampled_from((StepName.SWAP, StepName.RECHECK)),
+        schedule=crash_schedules(kills_max=1),
+    )
+    def stranger(self, step: StepName, schedule: tuple[int, ...]) -> None:
         """Somebody else puts something at the target, before the swap or after it."""
+        self._go_on_to(step)
         if self.site.step in (StepName.SWAP, StepName.RECHECK):
             self.site.stranger(schedule)
+
+    def _go_on_to(self, step: StepName) -> None:
+        """Do what comes before a step, as far as it is not done."""
+        while len(self.site.done) < FORWARD.index(step):
+            self.site.forward()
 
     @precondition(lambda self: self.idle() and self.site.location is not None)
     @rule()

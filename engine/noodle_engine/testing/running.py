@@ -20,7 +20,6 @@ from hypothesis.stateful import run_state_machine_as_test
 from noodle_engine.targets.load import load_target
 from noodle_engine.testing.contract import TargetContract
 from noodle_engine.testing.failures import ContractBroken, ContractUnusable, PayloadUnsaid
-from noodle_engine.testing.sweep import sweep
 from noodle_engine.testing.versions import Files, Trees, Versions
 from noodle_engine.testing.views import CONTRACT_GROUP, ContractView
 
@@ -77,19 +76,14 @@ def run_contract(
     if folder is not None:
         contract = type(contract.__name__, (contract,), {"folder": folder})
     told("every law, without a kill")
-    contract.walk()
-    site = contract.new_site()
-    try:
-        kills = sweep(
-            site, every=every, told=lambda name, kills: told(f"{name}: killed {kills} times so far")
-        )
-    finally:
-        site.close()
+    kills = contract.prove(
+        every=every, told=lambda name, kills: told(f"{name}: killed {kills} times so far")
+    )
     if examples:
         told(f"{examples} histories by chance")
         _drawn(contract, examples, seed_of_run)
     return ContractView(
-        kind=site.target.kind,
+        kind=contract.loaded().kind,
         laws=tuple(_laws()),
         kills=kills,
         examples=examples,
