@@ -18,7 +18,7 @@ DECLARED := pyproject.toml engine/noodle_engine/__init__.py
 LOCKS := core dev bench fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test clauses clauses-mutate check format specs bench crashes fuzz lock clean
+.PHONY: help demo test clauses clauses-mutate mutate check format specs bench crashes fuzz lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ clauses: .venv/.dev ## List the settings that no test is named for; their number
 
 clauses-mutate: .venv/.dev ## Take each setting out, one at a time: its test must fail (minutes)
 	@$(BIN)/python -m tests.clauses.mutate $(if $(SECONDS_MAX),--seconds-max $(SECONDS_MAX)) $(KEYS)
+
+mutate: .venv/.dev ## Change the machine and the journal's core, one thing at a time: a test must fail (long)
+	@$(BIN)/python -m tests.mutation.run $(if $(SECONDS_MAX),--seconds-max $(SECONDS_MAX))
 
 specs: .venv/.dev ## Check the model of the machine (needs Spin and a C compiler)
 	@specs/run

@@ -19,7 +19,7 @@ from noodle_engine.machine.decide import (
     after,
     note,
 )
-from noodle_engine.machine.failures import MessageRefused
+from noodle_engine.machine.failures import InvariantBroken, MessageRefused
 from noodle_engine.machine.plan import ABSENT, Hook, HookPoint, StepName
 from noodle_engine.machine.records import (
     BACK_TIMER,
@@ -385,3 +385,94 @@ def test_a_resume_between_two_steps_goes_back_only_before_the_first_flip(
     driven.resume()
     assert driven.going_back is (goes_back and on_crash is OnCrash.BACK)
     assert driven.upgrade.reason is (Reason.CRASH if driven.going_back else None)
+
+
+def test_a_release_gives_all_resumes_anew() -> None:
+    driven = Driven.of()
+    driven.until_step("health:api:0")
+    for _ in range(RESUMES_WITHOUT_PROGRESS_MAX):
+        driven.resume()
+    driven.say(ReleaseHold(Release.RETRY))
+    for _ in range(RESUMES_WITHOUT_PROGRESS_MAX):
+        assert driven.hold is None
+        driven.resume()
+    assert driven.hold is HoldReason.FAILURE_KEPT
+
+
+@pytest.mark.parametrize(
+    ("step", "undo", "expected"),
+    [
+        ("check:web", False, "old web"),
+        ("swap:web", False, "old web"),
+        ("swap:api", True, "new api"),
+    ],
+)
+def test_a_hold_says_which_root_was_expected(step: str, undo: bool, expected: str) -> None:
+    driven = Driven.of()
+    if undo:
+        driven.until_step("health:api:0")
+        driven.done(error="sick")
+    driven.until_step(step, undo=undo)
+    driven.done(foreign="theirs")
+    assert driven.upgrade.hold is not None
+    assert (driven.upgrade.hold.expected, driven.upgrade.hold.found) == (expected, "theirs")
+
+
+def test_a_recheck_that_finds_a_stranger_expected_the_new() -> None:
+    driven = Driven.of()
+    driven.until_step("recheck:web")
+    driven.done(foreign="theirs")
+    assert driven.upgrade.hold is not None
+    assert driven.upgrade.hold.expected == "new web"
+
+
+def test_a_word_about_a_step_that_the_plan_has_not_is_a_broken_law() -> None:
+    driven = Driven.of()
+    driven.begin()
+    with pytest.raises(InvariantBroken) as broken:
+        driven.say(Probed("swap:nobody", ProbeAnswer.DONE))
+    assert broken.value.data["law"] == "F3"
+
+
+def test_a_step_that_is_done_at_last_is_progress() -> None:
+    driven = Driven.of()
+    driven.until_step("stage:web")
+    for _ in range(3):
+        driven.resume()
+        driven.say(Probed("stage:web", ProbeAnswer.NOT_DONE))
+    assert driven.upgrade.resumes_without_progress == 3
+    driven.done()
+    assert driven.upgrade.resumes_without_progress == 0
+
+
+def test_a_deadline_that_is_not_of_this_way_says_nothing() -> None:
+    driven = Driven.of()
+    driven.begin()
+    timer = TimerSet(BACK_TIMER, 1, "timer_due")
+    upgrade = after(driven.upgrade, (timer,), 0)
+    assert note(upgrade, TimerDue(BACK_TIMER), 2) == ()
+
+
+def test_a_refusal_says_what_was_refused_where_and_why() -> None:
+    driven = Driven.of()
+    driven.begin()
+    with pytest.raises(MessageRefused) as refused:
+        driven.say(Unpause())
+    assert refused.value.data == {
+        "upgrade": ID,
+        "state": "pending",
+        "message": "unpause",
+        "refusal": "not_paused",
+    }
+
+
+def test_an_exchange_of_which_nothing_was_seen_is_foreign_and_unknown() -> None:
+    driven = Driven.of()
+    driven.until_step("swap:web")
+    assert isinstance(driven.action, Do)
+    driven.say(StepResult("swap:web", driven.action.key, 1, Outcome.DONE))
+    assert driven.upgrade.hold is not None
+    assert (driven.upgrade.hold.reason, driven.upgrade.hold.found) == (
+        HoldReason.FOREIGN,
+        "unknown",
+    )

@@ -12,8 +12,10 @@ from noodle_engine.machine.decide import ReleaseHold
 from noodle_engine.machine.failures import InvariantBroken
 from noodle_engine.machine.plan import ABSENT
 from noodle_engine.machine.records import (
+    AT_ONCE_POLICY,
     Access,
     Alert,
+    Anchored,
     Decided,
     Entry,
     Event,
@@ -25,8 +27,17 @@ from noodle_engine.machine.records import (
     TimerSet,
     Transition,
 )
-from noodle_engine.machine.states import Message, Outcome, Reason, Release, State
-from noodle_engine.machine.upgrade import Fold, Installed, Point, fold, fold_state, fold_upgrade
+from noodle_engine.machine.states import Direction, Message, Outcome, Reason, Release, State
+from noodle_engine.machine.upgrade import (
+    AnchorMark,
+    Fold,
+    Installed,
+    Point,
+    fold,
+    fold_state,
+    fold_upgrade,
+    requested,
+)
 from tests.unit.machine.drive import ID, TWO, Driven, component, plan_of
 
 REQUEST = Entry(
@@ -266,3 +277,100 @@ def test_a_child_is_known_until_its_step_has_ended() -> None:
     assert fold_upgrade(with_child, Entry(other, "test", 0, ID)).children == with_child.children
     ended = StepDone("swap:web", "", 1, Outcome.FAILED)
     assert fold_upgrade(with_child, Entry(ended, "test", 0, ID)).children == {}
+
+
+def test_an_old_that_is_being_dropped_is_no_point_any_more_until_it_is_gone() -> None:
+    data = {"component": "web", "upgrades": "earlier"}
+    going = fold(BEFORE, Entry(Noted("points.dropping", "", data), "test", 1))
+    assert (going.points, going.dropping) == ((), BEFORE.points)
+    gone = fold(going, Entry(Noted("points.dropped", "", data), "test", 2))
+    assert (gone.points, gone.dropping) == ((), ())
+
+
+def test_a_way_back_takes_the_point_that_it_went_back_to_and_leaves_the_others() -> None:
+    other = replace(BEFORE.points[0], upgrade="other")
+    one = replace(component("web"), point="earlier")
+    driven = Driven.of(replace(plan_of(one), direction=Direction.BACK))
+    driven.to_rest()
+    asked = Requested(plan=driven.upgrade.plan, plan_hash="p", settings_hash="s")
+    records = [Entry(asked, "test", 1, ID), *entries(driven)[1:]]
+    world = folded(records, replace(BEFORE, points=(*BEFORE.points, other)))
+    assert [point.upgrade for point in world.points] == ["other", ID]
+
+
+def test_what_is_installed_is_what_was_staged_and_not_what_was_planned() -> None:
+    staged = [
+        replace(entry, event=replace(entry.event, observed=Observation("staged web")))
+        if isinstance(entry.event, StepDone) and entry.event.step == "stage:web"
+        else entry
+        for entry in committed()
+    ]
+    assert folded(staged).components["web"].root == "staged web"
+
+
+def test_one_that_waits_for_a_limit_waits_until_anything_happens_to_it() -> None:
+    waits = Decided(AT_ONCE_POLICY, "wait", {"key": "limit"})
+    upgrade = fold_upgrade(Driven.of().upgrade, Entry(waits, "test", 1, ID))
+    assert upgrade.waits_for == "limit"
+    said = fold_upgrade(upgrade, Entry(Alert("disk", "low"), "test", 2, ID))
+    assert said.waits_for == "limit"
+    begun = fold_upgrade(upgrade, Entry(StepIntent("check:web", "", 1), "test", 2, ID))
+    assert begun.waits_for is None
+
+
+@pytest.mark.parametrize(
+    ("attributes", "changed"),
+    [({"location": "/kept"}, False), ({"location": "/kept", "written": "later"}, True)],
+)
+def test_a_point_says_whether_somebody_wrote_to_the_old(
+    attributes: dict[str, str], *, changed: bool
+) -> None:
+    driven = Driven.of()
+    driven.to_rest()
+    records = [
+        replace(entry, event=replace(entry.event, observed=Observation("", attributes)))
+        if isinstance(entry.event, StepDone) and entry.event.step == "point:web"
+        else entry
+        for entry in [REQUEST, *entries(driven)[1:]]
+    ]
+    made = [point for point in folded(records).points if point.location == "/kept"]
+    assert [point.changed for point in made if point.upgrade == ID] == [changed]
+
+
+def test_a_point_that_could_not_be_made_is_none() -> None:
+    driven = Driven.of()
+    driven.until_step("point:web")
+    driven.done(error="no room")
+    world = folded([REQUEST, *(Entry(one, "test", 2, ID) for one in driven.events)])
+    assert world.points == BEFORE.points
+
+
+def test_only_a_request_with_an_id_begins_an_upgrade() -> None:
+    for entry in (Entry(Alert("disk", "low"), "test", 1, ID), replace(REQUEST, upgrade=None)):
+        with pytest.raises(InvariantBroken):
+            requested(entry)
+
+
+def test_what_is_dropped_for_one_component_stays_for_another() -> None:
+    other = replace(BEFORE.points[0], component="api")
+    world = replace(BEFORE, points=(), dropping=(*BEFORE.points, other))
+    note = Noted("points.dropped", "", {"component": "web", "upgrades": "earlier"})
+    assert fold(world, Entry(note, "test", 1)).dropping == (other,)
+
+
+def test_a_sink_keeps_its_last_head_while_it_fails_and_says_since_when() -> None:
+    world = Fold()
+    for at_ms, event in (
+        (1, Anchored("mount", 7, "kept")),
+        (2, Anchored("http", 7, "unreachable", "refused")),
+        (3, Anchored("mount", 9, "unreachable")),
+        (4, Anchored("mount", 9, "unreachable", "full")),
+    ):
+        world = fold(world, Entry(event, "test", at_ms))
+    assert world.anchors == {
+        "mount": AnchorMark(7, 1, failing="full", since_ms=3),
+        "http": AnchorMark(0, 0, failing="refused", since_ms=2),
+    }
+    kept = fold(world, Entry(Anchored("mount", 9, "kept"), "test", 5)).anchors
+    assert kept is not None
+    assert kept["mount"] == AnchorMark(9, 5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from typing import Any, NewType
 
@@ -13,6 +15,7 @@ from noodle_engine.execute.answers.views import AuditEntry
 from noodle_engine.machine.codec import decode, encode
 from noodle_engine.machine.failures import RecordUnreadable
 from noodle_engine.machine.plan import (
+    ABSENT,
     HEALTH_MS_MAX,
     HealthCheck,
     Hook,
@@ -53,7 +56,7 @@ from noodle_engine.machine.states import (
     status_of,
 )
 from noodle_engine.machine.text import path_bytes, path_text, some
-from tests.unit.machine.drive import TWO, component, plan_of
+from tests.unit.machine.drive import HEALTH, TWO, component, plan_of
 
 NAMES: dict[type, str] = {
     State: "pending validated snapshotted swapping verified committed rolled_back",
@@ -252,3 +255,59 @@ def test_the_first_few_texts_say_how_many_there_are_more(texts: list[str], said:
 def test_a_health_check_without_a_limit_has_the_longest() -> None:
     assert HealthCheck(file="/ready", within_ms=7).limit_ms == 7
     assert HealthCheck(file="/ready").limit_ms == HEALTH_MS_MAX
+
+
+@pytest.mark.parametrize(
+    ("path", "stored"),
+    [("100%", "100%25"), ("a b", "a b"), ("\udcff", "%FF"), (b"\xff", "%FF"), ("é\n", "é%0A")],
+)
+def test_a_path_is_stored_so(path: str | bytes, stored: str) -> None:
+    assert path_text(path) == stored
+
+
+def test_what_is_not_a_mapping_is_refused() -> None:
+    with pytest.raises(RecordUnreadable):
+        decode(Noted, {"code": "c", "text": "t", "data": "none"})
+
+
+def test_a_record_that_cannot_be_read_says_of_what_kind_it_is() -> None:
+    with pytest.raises(RecordUnreadable) as refused:
+        decode(Named, {"name": 1})
+    assert refused.value.data["kind"] == "Named.name"
+
+
+@pytest.mark.parametrize(
+    ("reason", "status"),
+    [
+        (Reason.CANCELLED, Status.CANCELLED),
+        (Reason.OPERATOR, Status.ROLLED_BACK),
+        (Reason.HEALTH_FAILED, Status.FAILED),
+        (None, Status.FAILED),
+    ],
+)
+def test_the_status_of_what_went_back_says_why(reason: Reason | None, status: Status) -> None:
+    assert status_of(State.ROLLED_BACK, reason) is status
+
+
+def test_a_plan_is_hashed_as_utf8_json_with_sorted_keys() -> None:
+    made = plan_of(component("éa"))
+    fields = {name: value for name, value in encode(made).items() if name != "created_ms"}
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert plan_hash(made) == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_what_is_removed_has_no_health_and_the_others_have() -> None:
+    made = plan_of(component("web", new=ABSENT), component("api", health=(HEALTH,)))
+    assert [step.id for step in made.steps if step.name is StepName.HEALTH] == ["health:api:0"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A number with a point."""
+
+    number: float
+
+
+def test_a_whole_number_is_read_as_one_with_a_point() -> None:
+    found = decode(Measured, {"number": 2})
+    assert (found.number, type(found.number)) == (2.0, float)
