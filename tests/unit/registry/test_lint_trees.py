@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from noodle_engine.registry.lint import lint, lint_source
+from noodle_engine.registry.payloads.lint import lint, lint_source
 from tests.unit.registry.releases import make_store, make_tree_release
 
 QUIET = """

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from noodle_engine.machine.plan import HealthCheck, Hook, HookPoint
 from noodle_engine.registry.failures import ManifestInvalid
-from noodle_engine.registry.lint import lint
 from noodle_engine.registry.manifest import (
     MANIFEST_BYTES_MAX,
     ReleaseManifest,
     ServiceSection,
     parse_manifest,
 )
+from noodle_engine.registry.payloads.lint import lint
 from noodle_engine.registry.tree_options import TreeOptions
 from tests.unit.registry.releases import make_release, make_store
 

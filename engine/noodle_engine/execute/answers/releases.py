@@ -14,8 +14,8 @@ from noodle_engine.execute.answers.views import (
     ReleaseRow,
 )
 from noodle_engine.machine.plan import Diff
-from noodle_engine.registry.lint import lint, lint_source
 from noodle_engine.registry.payloads.difference import compare_releases
+from noodle_engine.registry.payloads.lint import lint, lint_source
 from noodle_engine.registry.release import Release
 from noodle_engine.registry.store import ReleaseStore
 from noodle_journal.errors import NoodleError
