@@ -466,6 +466,8 @@ class EngineUnderCrashes(RuleBasedStateMachine):
             return
         if whole:
             check_home(self.home.path)
+            if BREADTH is not Breadth.SMALL:
+                assert differing(self.home.path) is None
         replayed, last = self._replay(whole=whole)
         assert replayed == self.engine.world
         assert encode(replayed) == encode(self.engine.world)
@@ -603,8 +605,6 @@ class EngineComesToRest(EngineUnderCrashes):
         before = self._open().journal.size
         assert not self._open().world.upgrades
         self._die()
-        if BREADTH is not Breadth.SMALL:
-            assert differing(self.home.path) is None
         assert self._open().journal.size == before
 
 

@@ -10,7 +10,8 @@ from typing import Final
 
 import pytest
 
-CONFTEST: Final = Path(__file__).resolve().parents[1] / "conftest.py"
+ROOT: Final = Path(__file__).resolve().parents[2]
+CONFTEST: Final = ROOT / "tests" / "conftest.py"
 RUN_SECONDS_MAX: Final = 60
 ABSENT: Final = """
 from conftest import require_system
@@ -33,7 +34,8 @@ def run_suite(folder: Path, *, strict: str, workers: int) -> subprocess.Complete
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", str(workers)],
         cwd=folder,
-        env={**os.environ, "STRICT": strict, "PYTEST_ADDOPTS": ""},
+        # The conftest that is tried uses the other helpers of the suite.
+        env={**os.environ, "STRICT": strict, "PYTEST_ADDOPTS": "", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=RUN_SECONDS_MAX,
