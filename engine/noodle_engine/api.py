@@ -21,8 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from noodle_engine.disk.failures import LockHeld
-from noodle_engine.disk.locks import lock_file, lock_holder
+from noodle_engine.disk.locks import lock_holder
 from noodle_engine.execute.answers import reading
 from noodle_engine.execute.answers.views import (
     AuditEntry,
@@ -53,7 +52,7 @@ from noodle_engine.execute.failures import (
     UpgradesDisabled,
     WaitInterrupted,
 )
-from noodle_engine.execute.home.layout import Home, find_home, machine_id
+from noodle_engine.execute.home.layout import Home, find_home, hold_alone, machine_id
 from noodle_engine.execute.home.opening import open_reader, releases_of
 from noodle_engine.execute.home.settings import Options, Settled, settle
 from noodle_engine.execute.keys.finding import master_key_of
@@ -1083,10 +1082,7 @@ class Noodle:
 
         where = find_home(home, os.environ, os.geteuid())
         where.check()
-        try:
-            lock = lock_file(where.lock_file)
-        except LockHeld as held:
-            raise HomeHeld(str(where.path), held.holder) from held
+        lock = hold_alone(where)
         try:
             restore(source, where.path, set_aside=set_aside)
         finally:

@@ -33,7 +33,7 @@ from noodle_journal.format.merkle import Frontier
 from noodle_journal.format.records import NO_LEAF, Kind, Record, Row
 from noodle_journal.keys import os_failure
 from noodle_journal.keys.ring import KeyRing
-from noodle_journal.shredding import SHREDDED, EpochSpan, ordered, spans
+from noodle_journal.shredding import SHREDDED, EpochSpan, Shredded, ordered, spans
 from noodle_journal.soundness import check_tail_rows, checked_header, decode_row, epoch_clear
 from noodle_journal.storage import rows
 from noodle_journal.storage.database import (
@@ -278,8 +278,8 @@ class Log:
             )
         return self.record(row).body
 
-    def shredded(self, tail: Tail) -> int:
-        """The last epoch that is ordered to be shredded; 0 for none.
+    def shredded(self, tail: Tail) -> Shredded:
+        """How far the journal is ordered to be shredded.
 
         The last epoch's record says it, and what the tail orders beyond that: between the two
         nothing is ordered, for an epoch begins as soon as something was shredded.
@@ -287,10 +287,11 @@ class Log:
         Raises: as `record`.
         """
         if tail.size == 0:
-            return 0
+            return Shredded(0, unsaid=False)
         said = self.identity_body(tail).get(SHREDDED, 0)
         known = said if isinstance(said, int) else 0
-        return max([known, *(one.epoch for one in ordered(tail.rows, log_id=self.log_id))])
+        beyond = [one.epoch for one in ordered(tail.rows, log_id=self.log_id)]
+        return Shredded(max([known, *beyond]), unsaid=bool(beyond))
 
     def first_readable(self) -> int:
         """The number of the first record that is not shredded. Raises: as `tail`."""
@@ -298,7 +299,7 @@ class Log:
         with self._lock, reading(self.path, 1):
             if self.ring.keystore.first_data_epoch() <= 1:
                 return 1  # no key is gone
-        after = self.shredded(self.tail())
+        after = self.shredded(self.tail()).up_to
         with self._lock, reading(self.path, 1):
             row = next(rows.epochs(connection, after=after), None)
         return 1 if row is None else row.seq

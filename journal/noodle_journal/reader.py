@@ -95,10 +95,9 @@ class Reader:
     def note(self) -> str | None:
         """The last signed head as a note to keep elsewhere; None for a journal without records."""
         tail = self._log.tail()
-        if tail.checkpoint is None:
+        if tail.checkpoint is None or tail.public_key is None:
             return None
-        _, clear = self._log.find_epoch(tail.epoch, tail.size)
-        return tail.checkpoint.note(clear.public_key)
+        return tail.checkpoint.note(tail.public_key)
 
     @property
     def public_key(self) -> bytes:
@@ -125,7 +124,7 @@ class Reader:
 
     def spans(self) -> Sequence[EpochSpan]:
         """The epochs that are not shredded, oldest first; the last one may be in use."""
-        return self._log.spans(self._log.shredded(self._log.tail()), last_ended=True)
+        return self._log.spans(self._log.shredded(self._log.tail()).up_to, last_ended=True)
 
     def first_of(self, run: str) -> int | None:
         """The number of an upgrade's first record."""

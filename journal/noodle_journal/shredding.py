@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from noodle_journal.failures import DamageKind, NothingToShred, damaged
 from noodle_journal.format.canonical import JsonValue, NotCanonical
@@ -43,6 +43,7 @@ __all__ = [
     "COMPACTED_MAX",
     "SHREDDED",
     "EpochSpan",
+    "Shredded",
     "compact_rows",
     "ordered",
     "retention_items",
@@ -64,6 +65,17 @@ class EpochSpan:
     last: int
     at_ns: int
     plain: bool
+
+
+class Shredded(NamedTuple):
+    """How far a journal is ordered to be shredded.
+
+    up_to: the last epoch; 0 for none. unsaid: no epoch's record says so yet, so that carrying
+    it out may have been cut off.
+    """
+
+    up_to: int
+    unsaid: bool
 
 
 def spans(

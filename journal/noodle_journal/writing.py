@@ -47,7 +47,6 @@ from noodle_journal.shredding import (
     SHREDDED,
     EpochSpan,
     compact_rows,
-    ordered,
     retention_items,
 )
 from noodle_journal.storage import rows
@@ -146,8 +145,8 @@ class Writer:
         elif not self._adopting:
             self._delete_unnamed_keys(tail)
         self._raise_fence(tail)
-        self._shredded = self._log.shredded(tail)
-        self.finish_shredding(also_plain=bool(list(ordered(tail.rows, log_id=self._log.log_id))))
+        self._shredded, unsaid = self._log.shredded(tail)
+        self.finish_shredding(also_plain=unsaid)
         last = self._ring.keystore.last_head()
         if self.checkpoint is not None and (last is None or last.size < self.checkpoint.size):
             self._keep_head(self.checkpoint)

@@ -14,13 +14,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import click
+
 from noodle_engine.cli.failures import PlatformUnsupported
 
 if TYPE_CHECKING:
     from noodle_engine.api import Noodle
     from noodle_engine.cli.show.terminal import Invocation
 
-__all__ = ["check_kernel", "check_platform", "opened"]
+__all__ = ["KEY_SOURCES", "check_kernel", "check_platform", "opened"]
 
 _KERNEL_MIN = (5, 6)
 
@@ -36,6 +38,10 @@ def opened(invocation: Invocation) -> Iterator[Noodle]:
 
     with Noodle.open(invocation.home, options=invocation.options) as noodle:
         yield noodle
+
+
+KEY_SOURCES = click.Choice(["environment", "file", "keyring", "kms"])
+"""What `encryption.key_source` may be, as an option's value."""
 
 
 def check_platform() -> None:

@@ -33,7 +33,6 @@ from noodle_journal.keys.files import (
 from noodle_journal.keys.recovery import parse_master_key
 
 __all__ = [
-    "SOURCES",
     "WRAPPED_KEY_FILE",
     "EnvironmentSource",
     "FileSource",
@@ -43,7 +42,6 @@ __all__ = [
     "ServiceSource",
 ]
 
-SOURCES: Final = ("environment", "file", "keyring", "kms")
 WRAPPED_KEY_FILE: Final = "keys/master.wrapped"
 NEXT: Final = ".next"
 KEYRING_SERVICE: Final = "noodle journal"
@@ -113,14 +111,33 @@ class EnvironmentSource:
         """Nothing: the variable is not ours to unset."""
 
 
-class FileSource:
+class _InFiles:
+    """What a source has whose two places are a file and one beside it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._next = path.with_name(path.name + NEXT)
+
+    def take_next(self) -> None:
+        """As `KeySource`."""
+        _rename(self._next, self._path)
+
+    def drop_next(self) -> None:
+        """As `KeySource`."""
+        remove_new_file(self._next)
+
+    def drop(self) -> None:
+        """As `KeySource`."""
+        remove_file(self._path)
+
+
+class FileSource(_InFiles):
     """keys/master.key of a home, readable by its owner alone."""
 
     name = "file"
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / MASTER_KEY_FILE
-        self._next = self._path.with_name(self._path.name + NEXT)
+        super().__init__(folder / MASTER_KEY_FILE)
 
     def read(self) -> bytes:
         """As `KeySource`."""
@@ -136,18 +153,6 @@ class FileSource:
         """As `KeySource`."""
         self.drop_next()
         make_key_file(self._next, key)
-
-    def take_next(self) -> None:
-        """As `KeySource`."""
-        _rename(self._next, self._path)
-
-    def drop_next(self) -> None:
-        """As `KeySource`."""
-        remove_new_file(self._next)
-
-    def drop(self) -> None:
-        """As `KeySource`."""
-        remove_file(self._path)
 
 
 class KeyringSource:
@@ -235,7 +240,7 @@ class KeyService(Protocol):
         """What was wrapped, with the same `associated`."""
 
 
-class ServiceSource:
+class ServiceSource(_InFiles):
     """keys/master.wrapped: the master key, wrapped by a key service that it names."""
 
     name = "kms"
@@ -244,8 +249,7 @@ class ServiceSource:
         self, folder: Path, log_id: bytes, *, service: str, load: Callable[[str], KeyService]
     ) -> None:
         """`service` is who wraps a new key; `load` gives one by its name."""
-        self._path = folder / WRAPPED_KEY_FILE
-        self._next = self._path.with_name(self._path.name + NEXT)
+        super().__init__(folder / WRAPPED_KEY_FILE)
         self._log_id = log_id
         self._service = service
         self._load = load
@@ -270,18 +274,6 @@ class ServiceSource:
         content = {"format": _WRAPPED_FORMAT, "service": self._service, "wrapped": wrapped}
         self.drop_next()
         write_new_file(self._next, orjson.dumps(content) + b"\n", mode=0o600)
-
-    def take_next(self) -> None:
-        """As `KeySource`."""
-        _rename(self._next, self._path)
-
-    def drop_next(self) -> None:
-        """As `KeySource`."""
-        remove_new_file(self._next)
-
-    def drop(self) -> None:
-        """As `KeySource`."""
-        remove_file(self._path)
 
     def _read(self, path: Path) -> bytes | None:
         if not path.exists():

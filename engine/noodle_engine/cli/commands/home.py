@@ -9,7 +9,7 @@ import click
 
 from noodle_engine.cli import exits
 from noodle_engine.cli.lazy import NoodleCommand
-from noodle_engine.cli.opening import check_platform, opened
+from noodle_engine.cli.opening import KEY_SOURCES, check_platform, opened
 from noodle_engine.cli.show.terminal import Invocation, clean
 
 __all__ = ["doctor", "init", "run"]
@@ -24,7 +24,7 @@ _VERDICTS: dict[bool | None, tuple[str, str]] = {
 @click.command(cls=NoodleCommand, short_help="Make a home: journal and keys.")
 @click.option(
     "--key-source",
-    type=click.Choice(["environment", "file", "keyring", "kms"]),
+    type=KEY_SOURCES,
     help="Who keeps the master key; by default a file in the home.",
 )
 @click.pass_obj

@@ -14,7 +14,7 @@ import click
 
 from noodle_engine.cli import exits
 from noodle_engine.cli.lazy import CommandGroup
-from noodle_engine.cli.opening import check_platform, opened
+from noodle_engine.cli.opening import KEY_SOURCES, check_platform, opened
 from noodle_engine.cli.show.terminal import Invocation, clean
 from noodle_engine.cli.show.wording import moment
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from noodle_engine.execute.keys.operating import KeyView
 
 __all__ = ["key"]
-
-_SOURCES = click.Choice(["environment", "file", "keyring", "kms"])
 
 
 @click.group(cls=CommandGroup, short_help="The journal's keys: look, rotate, rewrap, recover.")
@@ -111,7 +109,7 @@ def rotate(invocation: Invocation, log_key: bool) -> int:  # noqa: FBT001
 
 
 @key.command(short_help="Let another master key wrap every key of this home.")
-@click.option("--to", type=_SOURCES, help="Who keeps it; by default who has it now.")
+@click.option("--to", type=KEY_SOURCES, help="Who keeps it; by default who has it now.")
 @click.option(
     "--new-key",
     type=click.Path(path_type=Path),
@@ -166,7 +164,7 @@ def rewrap(invocation: Invocation, to: str | None, new_key: Path | None) -> int:
 
 
 @key.command(short_help="Put a lost master key back from the recovery key.")
-@click.option("--to", type=_SOURCES, help="Where to; by default where the settings look for it.")
+@click.option("--to", type=KEY_SOURCES, help="Where to; by default where the settings look for it.")
 @click.pass_obj
 def recover(invocation: Invocation, to: str | None) -> int:
     """Put a lost master key back from the recovery key that was written down.

@@ -17,7 +17,7 @@ from noodle_engine.execute.failures import HomeUnusable
 from noodle_engine.execute.home.doctor import Check, Facts, examine, this_machine
 from noodle_engine.execute.home.layout import Home
 from noodle_engine.execute.home.opening import encrypts, open_reader, releases_of, settle
-from noodle_engine.execute.home.settings import Options, folders_of
+from noodle_engine.execute.home.settings import Options, Settled, folders_of
 from noodle_engine.execute.keys.finding import master_key_of
 from noodle_engine.execute.keys.operating import key_view
 from noodle_engine.machine.text import path_text
@@ -73,7 +73,7 @@ def examine_home(
         *_releases(home),
     )
     if world is not None:
-        checks = (*checks, *_keys(home, environment, options))
+        checks = (*checks, *_keys(home, environment, options, settled))
     if settled.values is not None:
         checks = (*checks, _log(home, log_options(settled.values, environment)))
         if world is not None:
@@ -103,10 +103,12 @@ def _world(
         reader.close()
 
 
-def _keys(home: Home, environment: Mapping[str, str], options: Options) -> Iterator[Check]:
+def _keys(
+    home: Home, environment: Mapping[str, str], options: Options, settled: Settled
+) -> Iterator[Check]:
     """Whether what is recorded is sealed, and whether a rewrap of the keys is under way."""
     view = key_view(home, environment, options)
-    wanted = encrypts(settle(home, environment, options))
+    wanted = encrypts(settled)
     if not wanted:
         yield Check(
             "encryption",

@@ -29,6 +29,7 @@ from noodle_engine.execute.failures import (
     HomeAbsent,
     HomeExists,
     HomeFormatUnknown,
+    HomeHeld,
     HomeOwnedByOther,
     HomeUnusable,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "Home",
     "create_home",
     "find_home",
+    "hold_alone",
     "machine_id",
 ]
 
@@ -107,6 +109,14 @@ class Home:
         owner = _owner(self.path)
         if os.geteuid() not in (0, owner):
             raise HomeOwnedByOther(str(self.path), owner, os.geteuid())
+
+
+def hold_alone(home: Home) -> FileLock:
+    """The lock of a home that no process holds; the caller releases it. Raises HomeHeld."""
+    try:
+        return lock_file(home.lock_file)
+    except LockHeld as held:
+        raise HomeHeld(str(home.path), held.holder) from held
 
 
 def _owner(path: Path) -> int:

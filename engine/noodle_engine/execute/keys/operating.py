@@ -17,11 +17,10 @@ from typing import Final
 
 import orjson
 
-from noodle_engine.disk.failures import DiskError, LockHeld
-from noodle_engine.disk.locks import lock_file
+from noodle_engine.disk.failures import DiskError
 from noodle_engine.disk.whole import read_whole, write_whole
-from noodle_engine.execute.failures import HomeHeld, KeyNotGiven
-from noodle_engine.execute.home.layout import Home
+from noodle_engine.execute.failures import KeyNotGiven
+from noodle_engine.execute.home.layout import Home, hold_alone
 from noodle_engine.execute.home.settings import Options, settle
 from noodle_engine.execute.keys.finding import (
     chosen_source,
@@ -225,10 +224,7 @@ def rewrap_home(
     have a key that was not given, and what sources, keystore and disk raise. After a failure
     or a kill the journal opens with the old key or the new one, and the next writer ends it.
     """
-    try:
-        lock = lock_file(home.lock_file)
-    except LockHeld as held:
-        raise HomeHeld(str(home.path), held.holder) from held
+    lock = hold_alone(home)
     try:
         settled = settle(home, environment, options)
         settle_keys(home, environment, settled)
@@ -298,10 +294,7 @@ def recover_key(
     wanted = names_of(home.path).kek_id
     if kek_id(key) != wanted:
         raise WrongKey(wanted=wanted.hex(), found=kek_id(key).hex())
-    try:
-        lock = lock_file(home.lock_file)
-    except LockHeld as held:
-        raise HomeHeld(str(home.path), held.holder) from held
+    lock = hold_alone(home)
     try:
         settled = settle(home, environment, options)
         chosen = chosen_source(home, environment, settled)
